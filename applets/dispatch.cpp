@@ -1,0 +1,128 @@
+// applets/dispatch.cpp — finds the command to run, prints help, suggests a name for a mistyped one.
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "applets/applet.h"
+#include "applets/version.h"
+
+namespace mirrord {
+namespace {
+
+constexpr std::string_view kProgram = "mirrord";
+constexpr int kExitUsage = 2;
+
+std::string_view base_name(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+int printed_length(std::string_view text) {
+  return static_cast<int>(text.size());
+}
+
+void print_help(std::span<const Applet> applets) {
+  std::puts(
+      "mirrord runs a local program as if it ran inside a remote pod or process.\n"
+      "\n"
+      "Usage: mirrord COMMAND [OPTIONS]\n"
+      "\n"
+      "Commands:");
+  for (const Applet& applet : applets) {
+    if (applet.visibility == Visibility::kPublic) {
+      std::printf("  %-16.*s %.*s\n", printed_length(applet.name), applet.name.data(),
+                  printed_length(applet.help), applet.help.data());
+    }
+  }
+  std::puts(
+      "  help             show this text\n"
+      "\n"
+      "Options:\n"
+      "  -h, --help       show this text; after a command, that command's help\n"
+      "  -V, --version    print the version");
+}
+
+// Levenshtein distance; names are short, so one row on the stack is enough.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  constexpr std::size_t kMaxName = 32;
+  if (a.size() >= kMaxName || b.size() >= kMaxName)
+    return kMaxName;
+  std::array<std::size_t, kMaxName> row{};
+  for (std::size_t j = 0; j <= b.size(); ++j)
+    row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      row[j] = std::min({above + 1, row[j - 1] + 1, changed});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string_view nearest_name(std::span<const Applet> applets, std::string_view name) {
+  std::string_view nearest;
+  std::size_t least = 4;  // further away than this is not a typing mistake
+  for (const Applet& applet : applets) {
+    const std::size_t distance = edit_distance(applet.name, name);
+    if (applet.visibility == Visibility::kPublic && distance < least &&
+        distance < applet.name.size()) {
+      least = distance;
+      nearest = applet.name;
+    }
+  }
+  return nearest;
+}
+
+int refuse_unknown(std::span<const Applet> applets, std::string_view name) {
+  std::fprintf(stderr, "mirrord: unknown command '%.*s'", printed_length(name), name.data());
+  const std::string_view nearest = nearest_name(applets, name);
+  if (!nearest.empty())
+    std::fprintf(stderr, "; did you mean '%.*s'?", printed_length(nearest), nearest.data());
+  std::fputs("\nRun 'mirrord --help' for the list of commands.\n", stderr);
+  return kExitUsage;
+}
+
+const Applet* find(std::span<const Applet> applets, std::string_view name) {
+  const auto found = std::ranges::find(applets, name, &Applet::name);
+  return found == applets.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+int run_applet(std::span<const Applet> applets, int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);  // a closed peer is an error code here, not the end of the process
+
+  if (argc > 0) {
+    const std::string_view started_as = base_name(argv[0]);
+    if (started_as.starts_with(kProgram) && started_as.substr(kProgram.size()).starts_with('-')) {
+      const Applet* applet = find(applets, started_as.substr(kProgram.size() + 1));
+      if (applet != nullptr)
+        return applet->run(argc, argv);
+    }
+  }
+  if (argc < 2) {
+    print_help(applets);
+    return kExitUsage;
+  }
+  const std::string_view command = argv[1];
+  if (command == "--help" || command == "-h" || command == "help") {
+    print_help(applets);
+    return 0;
+  }
+  if (command == "--version" || command == "-V") {
+    std::printf("mirrord %s\n", kVersion);
+    return 0;
+  }
+  const Applet* applet = find(applets, command);
+  if (applet == nullptr)
+    return refuse_unknown(applets, command);
+  return applet->run(argc - 1, argv + 1);
+}
+
+}  // namespace mirrord

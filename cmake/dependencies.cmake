@@ -1,0 +1,1 @@
+# cmake/dependencies.cmake — imported targets of the third-party libraries (deps::NAME).

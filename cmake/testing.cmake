@@ -1,0 +1,1 @@
+# cmake/testing.cmake — helpers the folders under tests/ use to declare tests.

@@ -1,0 +1,21 @@
+// main.cpp — the table of applets; argv[0] first, then argv[1].
+#include "applets/applet.h"
+
+namespace {
+
+using enum mirrord::Visibility;
+
+// clang-format off
+constexpr mirrord::Applet kApplets[] = {
+    {"agent",    "run next to a target (started by mirrord itself)",          kHidden, mirrord::agent_main},
+    {"intproxy", "serve the hooked processes of one run (started by mirrord)", kHidden, mirrord::intproxy_main},
+};
+// clang-format on
+
+static_assert(mirrord::is_sorted_table(kApplets));
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return mirrord::run_applet(kApplets, argc, argv);
+}

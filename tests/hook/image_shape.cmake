@@ -1,0 +1,16 @@
+# tests/hook/image_shape.cmake — script: the hook loads into any libc, and is small.
+foreach(arguments "-d" "-V")
+  execute_process(COMMAND ${READELF} ${arguments} ${HOOK}
+                  OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+  if(output MATCHES "\\(NEEDED\\)[^\n]*")
+    message(FATAL_ERROR "${HOOK} names a library it needs: ${CMAKE_MATCH_0}")
+  endif()
+  if(output MATCHES "VERNEED|Version needs section|Version definition section")
+    message(FATAL_ERROR "${HOOK} has versioned symbols:\n${output}")
+  endif()
+endforeach()
+file(SIZE ${HOOK} size)
+if(size GREATER 409600)
+  message(FATAL_ERROR "${HOOK} has ${size} bytes; the limit is 400 KiB")
+endif()
+message(STATUS "${size} bytes, no NEEDED entry, no versioned symbol")
