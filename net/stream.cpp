@@ -1,0 +1,216 @@
+// net/stream.cpp — non-blocking reads and gathered writes of a byte stream.
+#include "net/stream.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace mirrord::net {
+
+Chunk Chunk::copy_of(std::span<const std::byte> bytes) {
+  Chunk chunk;
+  chunk.owner = std::make_unique_for_overwrite<std::byte[]>(bytes.size());
+  std::ranges::copy(bytes, chunk.owner.get());
+  chunk.data = chunk.owner.get();
+  chunk.size = bytes.size();
+  return chunk;
+}
+
+Stream::Stream(Loop& loop, Fd socket, std::string peer_name)
+    : loop_(loop), socket_(std::move(socket)), peer_name_(std::move(peer_name)) {
+  const int on = 1;
+  // Fails on UNIX sockets, which have no such delay.
+  ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  watcher_ = std::make_unique<FdWatcher>(loop_, socket_.get(), [this](int events) { on_ready(events); });
+}
+
+Stream::~Stream() { *alive_ = false; }
+
+void Stream::start(Handlers handlers) {
+  handlers_ = std::make_shared<Handlers>(std::move(handlers));
+  reading_ = true;
+  update_interest();
+}
+
+void Stream::pause_reading() {
+  reading_ = false;
+  update_interest();
+}
+
+void Stream::resume_reading() {
+  reading_ = true;
+  update_interest();
+}
+
+void Stream::write(Chunk chunk) {
+  if (failed_ || write_shut_wanted_ || chunk.size == 0) {
+    return;
+  }
+  queued_ += chunk.size;
+  queue_.push_back(std::move(chunk));
+  was_above_mark_ = was_above_mark_ || is_above_high_mark();
+  if (!flush_scheduled_) {
+    flush_scheduled_ = true;
+    loop_.defer([this, alive = alive_] {
+      if (*alive) {
+        flush_scheduled_ = false;
+        flush();
+      }
+    });
+  }
+}
+
+void Stream::flush() {
+  if (!failed_ && write_available()) {
+    update_interest();
+  }
+}
+
+void Stream::finish_writing() {
+  if (!write_shut_wanted_) {
+    write_shut_wanted_ = true;
+    flush();
+  }
+}
+
+void Stream::reset_on_close() {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+void Stream::on_ready(int events) {
+  const std::shared_ptr<bool> alive = alive_;
+  if ((events & FdWatcher::kWritable) != 0 && !write_available()) {
+    return;
+  }
+  if (*alive && (events & FdWatcher::kReadable) != 0 && reading_ && !read_ended_) {
+    read_available();
+  }
+  if (*alive && !failed_) {
+    update_interest();
+  }
+}
+
+void Stream::read_available() {
+  const std::shared_ptr<bool> alive = alive_;
+  // Kept until the end: a handler may destroy the stream, and with it itself.
+  const std::shared_ptr<Handlers> handlers = handlers_;
+  std::size_t budget = kReadBudget;
+  while (budget > 0 && reading_ && !read_ended_) {
+    const std::span<std::byte> space = handlers->buffer();
+    const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
+    if (count > 0) {
+      const auto received = static_cast<std::size_t>(count);
+      handlers->received(received);
+      if (!*alive || failed_) {
+        return;
+      }
+      if (received < space.size()) {
+        return;  // the socket is empty: the next recv would only say EAGAIN
+      }
+      budget -= std::min(budget, received);
+    } else if (count == 0) {
+      read_ended_ = true;
+      update_interest();
+      if (handlers->ended) {
+        handlers->ended();
+      }
+      return;
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return;
+    } else if (errno != EINTR) {
+      fail(errno, "read from ");
+      return;
+    }
+  }
+}
+
+bool Stream::write_available() {
+  constexpr std::size_t kMaxParts = 64;
+  while (!queue_.empty()) {
+    std::array<iovec, kMaxParts> parts;
+    std::size_t part_count = 0;
+    for (const Chunk& chunk : queue_) {
+      if (part_count == kMaxParts) {
+        break;
+      }
+      parts[part_count++] = {const_cast<std::byte*>(chunk.data), chunk.size};
+    }
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = part_count;
+    const ssize_t count = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    if (count < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        break;
+      }
+      fail(errno, "write to ");
+      return false;
+    }
+    auto written = static_cast<std::size_t>(count);
+    queued_ -= written;
+    while (written > 0) {
+      Chunk& head = queue_.front();
+      const std::size_t step = std::min(written, head.size);
+      head.data += step;
+      head.size -= step;
+      written -= step;
+      if (head.size == 0) {
+        queue_.pop_front();
+      }
+    }
+  }
+  if (queue_.empty() && write_shut_wanted_ && !write_finished_) {
+    write_finished_ = true;
+    ::shutdown(socket_.get(), SHUT_WR);
+  }
+  if (was_above_mark_ && queued_ <= kHighMark / 2) {
+    was_above_mark_ = false;
+    if (handlers_->drained) {
+      const std::shared_ptr<bool> alive = alive_;
+      const std::shared_ptr<Handlers> handlers = handlers_;
+      handlers->drained();
+      return *alive && !failed_;
+    }
+  }
+  return true;
+}
+
+void Stream::update_interest() {
+  if (failed_) {
+    return;
+  }
+  int events = FdWatcher::kNone;
+  if (reading_ && !read_ended_) {
+    events |= FdWatcher::kReadable;
+  }
+  if (!queue_.empty()) {
+    events |= FdWatcher::kWritable;
+  }
+  watcher_->watch(events);
+}
+
+void Stream::fail(int error_number, std::string_view tried) {
+  failed_ = true;
+  watcher_->watch(FdWatcher::kNone);
+  queue_.clear();
+  queued_ = 0;
+  std::string what(tried);
+  what += peer_name_;
+  const std::shared_ptr<Handlers> handlers = handlers_;
+  if (handlers->failed) {
+    handlers->failed(system_error(what, error_number));
+  }
+}
+
+}  // namespace mirrord::net

@@ -1,0 +1,98 @@
+// net/stream.h — a connected byte stream (TCP or UNIX) on the loop, with gathered writes and
+// explicit back-pressure.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "net/error.h"
+#include "net/fd.h"
+#include "net/loop.h"
+
+namespace mirrord::net {
+
+// Bytes waiting to be written, with whatever owns them. Move-only.
+struct Chunk {
+  std::unique_ptr<std::byte[]> owner;
+  const std::byte* data = nullptr;
+  std::size_t size = 0;
+
+  static Chunk copy_of(std::span<const std::byte> bytes);
+};
+
+// Reads into memory that its user hands out (so a large payload arrives where it stays) and
+// writes a queue of chunks with writev. Nothing is read while `pause_reading` is in force: that is
+// how a relay holds back a fast sender. Any callback may destroy the stream.
+class Stream {
+ public:
+  struct Handlers {
+    // Where the next bytes go; at least one byte long.
+    std::move_only_function<std::span<std::byte>()> buffer;
+    // `count` bytes have been put into the span that `buffer` returned last.
+    std::move_only_function<void(std::size_t count)> received;
+    // The peer has finished sending. Writing may go on.
+    std::move_only_function<void()> ended;
+    // The stream is unusable in both directions. Called once, nothing is called afterwards.
+    std::move_only_function<void(Error error)> failed;
+    // The queue has fallen below half of the high mark after having been above it. Optional.
+    std::move_only_function<void()> drained;
+  };
+
+  // Takes a connected, or connecting, socket. Sets O_NONBLOCK and, for TCP, TCP_NODELAY.
+  Stream(Loop& loop, Fd socket, std::string peer_name);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  void start(Handlers handlers);
+  void pause_reading();
+  void resume_reading();
+  // Queues bytes. They leave at the end of the loop's present iteration, with all the others.
+  void write(Chunk chunk);
+  void write(std::span<const std::byte> bytes) { write(Chunk::copy_of(bytes)); }
+  // Tries to write the queue now.
+  void flush();
+  // Shuts down the sending side once the queue is written.
+  void finish_writing();
+  // Makes the close send a reset instead of an orderly end (TCP).
+  void reset_on_close();
+
+  [[nodiscard]] std::size_t queued_bytes() const { return queued_; }
+  [[nodiscard]] bool is_above_high_mark() const { return queued_ > kHighMark; }
+  [[nodiscard]] int fd() const { return socket_.get(); }
+  [[nodiscard]] bool has_finished_writing() const { return write_finished_; }
+
+  static constexpr std::size_t kHighMark = 1 << 20;
+  // Most bytes taken from one stream before the loop turns to others.
+  static constexpr std::size_t kReadBudget = 4 << 20;
+
+ private:
+  void on_ready(int events);
+  void read_available();
+  bool write_available();  // false when the stream failed (and may be gone)
+  void update_interest();
+  void fail(int error_number, std::string_view tried);
+
+  Loop& loop_;
+  Fd socket_;
+  std::string peer_name_;
+  std::shared_ptr<Handlers> handlers_ = std::make_shared<Handlers>();
+  std::deque<Chunk> queue_;
+  std::size_t queued_ = 0;
+  bool reading_ = false;
+  bool read_ended_ = false;
+  bool write_shut_wanted_ = false;
+  bool write_finished_ = false;
+  bool flush_scheduled_ = false;
+  bool was_above_mark_ = false;
+  bool failed_ = false;
+  // Set to false by the destructor: code that ran a callback looks at it before touching `this`.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  std::unique_ptr<FdWatcher> watcher_;  // after socket_: it must go first
+};
+
+}  // namespace mirrord::net
