@@ -1,0 +1,116 @@
+// applets/config/config.h — the resolved configuration: what flags, environment, file and defaults
+// say together, as typed values that the rest of the program trusts.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "net/error.h"
+
+namespace mirrord::config {
+
+using StringPairs = std::vector<std::pair<std::string, std::string>>;  // in the file's order
+
+enum class TargetKind {
+  kTargetless,  // no target: the agent runs in this machine's own environment
+  kProcess,     // process/PID
+  kContainer,   // container/NAME or container/ID
+  kDemo,        // the embedded sandbox
+  kAddress,     // a running agent, reached by TCP
+  kKubernetes,  // pod/…, deployment/… and the like
+};
+
+struct Target {
+  TargetKind kind = TargetKind::kTargetless;
+  int32_t pid = 0;           // kProcess
+  std::string name;          // kContainer: name or id; kKubernetes: the target as written
+  std::string address;       // kAddress: HOST:PORT as written
+  bool is_explicit = false;  // the user named it (also the word `targetless`)
+};
+
+struct EnvironmentRules {
+  std::vector<std::string> include;  // empty: all
+  std::vector<std::string> exclude;
+  StringPairs override_values;
+  StringPairs mapping;  // pattern searched in the name -> whole new value
+  std::vector<std::string> unset;
+  std::string env_file;
+  bool load_from_process = false;
+};
+
+enum class FileMode { kLocal, kLocalWithOverrides, kRead, kWrite };
+
+struct FileRules {
+  FileMode mode = FileMode::kRead;
+  std::vector<std::string> read_write, read_only, local, not_found;  // patterns
+  StringPairs mapping;  // pattern -> replacement
+  uint64_t readonly_buffer = 128'000;  // bytes; 0 = off
+};
+
+enum class IncomingMode { kMirror, kSteal, kOff };
+
+enum class FilterSide { kNone, kLocal, kRemote };
+struct AddressFilter {
+  FilterSide side = FilterSide::kNone;
+  std::vector<std::string> entries;
+};
+
+struct NetworkRules {
+  IncomingMode incoming = IncomingMode::kMirror;
+  bool incoming_is_explicit = false;
+  bool outgoing_tcp = true;
+  bool outgoing_udp = true;
+  bool ignore_localhost = false;
+  AddressFilter outgoing_filter;
+  std::vector<std::string> unix_streams;  // patterns
+  bool dns = true;
+  AddressFilter dns_filter;
+  bool ipv6 = true;
+};
+
+struct AgentOptions {
+  std::string log_level = "info";
+  bool json_log = false;
+  uint32_t startup_timeout_seconds = 60;
+  uint32_t communication_timeout_seconds = 30;
+  std::optional<uint32_t> dns_timeout_seconds;
+  std::optional<uint32_t> dns_attempts;
+};
+
+struct ProxyOptions {
+  uint64_t start_idle_timeout_seconds = 60;
+  uint64_t idle_timeout_seconds = 5;
+  uint64_t ping_interval_seconds = 30;
+  std::string log_level = "mirrord=info,warn";
+  std::string log_destination;  // resolved: always a file
+  bool json_log = true;
+};
+
+struct ResolvedConfig {
+  Target target;
+  std::string key;  // names the session
+  bool key_is_generated = false;
+  EnvironmentRules environment;
+  FileRules files;
+  NetworkRules network;
+  AgentOptions agent;
+  ProxyOptions proxy;
+  bool remote_hostname = true;
+  bool turbo = true;
+  bool use_proxy = true;
+  bool tcp_ping4_mock = true;
+  bool hide_ipv6_interfaces = false;
+  bool guard_std_fds = true;
+  bool enable_exec_hooks = true;
+  uint32_t connect_grace_ms = 50;
+  bool skip_build_tools = true;
+  std::vector<std::string> skip_extra_build_tools;
+  std::vector<std::string> skip_processes;
+  std::string file;                   // where it was read from; empty: no file
+  std::vector<std::string> warnings;  // one sentence each, to be shown once
+};
+
+}  // namespace mirrord::config

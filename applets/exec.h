@@ -1,0 +1,32 @@
+// applets/exec.h — starts a session on a target and becomes the user's program.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "applets/config/config.h"
+#include "applets/progress.h"
+#include "net/error.h"
+
+namespace mirrord {
+
+struct ExecRequest {
+  config::ResolvedConfig config;
+  std::vector<std::string> command;  // program and its arguments; the first is what argv[0] will be
+  // Processes that live for this session: the intproxy sends them SIGTERM when the session has
+  // ended. On failure before the program starts the caller ends them itself.
+  std::vector<int> owned_processes;
+  // Set over the session's environment, last (demo's own variables).
+  config::StringPairs extra_environment;
+  bool timings = false;  // print what each phase took, to stderr
+};
+
+// Starts the intproxy (and through it the agent), prepares the environment and replaces this
+// process by the program. Returns only on failure, with everything that it started ended.
+Error run_exec(ExecRequest request, Progress& progress);
+
+// Prints "Error: what" and the hint to stderr; returns the exit code that belongs to it.
+int report_error(const Error& error);
+
+}  // namespace mirrord
