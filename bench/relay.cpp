@@ -1,0 +1,300 @@
+// bench/relay.cpp — echo, source, sink, plain relay and delaying relay on threads.
+#include "bench/relay.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+
+namespace mirrord::bench {
+namespace {
+
+constexpr std::size_t kBufferSize = 256 * 1024;
+
+void set_no_delay(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+sockaddr_in loopback(std::uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+// Copies one direction until its end, then passes the end on.
+void copy_direction(int from, int to) {
+  std::vector<std::byte> buffer(kBufferSize);
+  for (;;) {
+    const ssize_t count = ::read(from, buffer.data(), buffer.size());
+    if (count <= 0 || !write_all(to, buffer.data(), static_cast<std::size_t>(count))) {
+      break;
+    }
+  }
+  ::shutdown(to, SHUT_WR);
+}
+
+using Clock = std::chrono::steady_clock;
+
+// A direction of the delaying relay: one thread reads and stamps, this one writes when due.
+class DelayLine {
+ public:
+  explicit DelayLine(std::chrono::microseconds delay) : delay_(delay) {}
+
+  void push(std::vector<std::byte> bytes) {
+    std::unique_lock lock(mutex_);
+    // Bounded like a link's bandwidth-delay product, far above what 1 ms at loopback speed needs.
+    space_.wait(lock, [this] { return held_ < kMaxHeld; });
+    held_ += bytes.size();
+    parts_.push_back({Clock::now() + delay_, std::move(bytes)});
+    ready_.notify_one();
+  }
+  void end() {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    ready_.notify_one();
+  }
+  void run(int to) {
+    for (;;) {
+      Part part;
+      {
+        std::unique_lock lock(mutex_);
+        ready_.wait(lock, [this] { return ended_ || !parts_.empty(); });
+        if (parts_.empty()) {
+          break;
+        }
+        part = std::move(parts_.front());
+        parts_.pop_front();
+        held_ -= part.bytes.size();
+        space_.notify_one();
+      }
+      // Sleeping overshoots by ~60 µs: sleep short of it and spin the rest.
+      std::this_thread::sleep_until(part.due - std::chrono::microseconds(80));
+      while (Clock::now() < part.due) {
+      }
+      if (!write_all(to, part.bytes.data(), part.bytes.size())) {
+        break;
+      }
+    }
+    ::shutdown(to, SHUT_WR);
+  }
+
+ private:
+  static constexpr std::size_t kMaxHeld = 32 << 20;
+  struct Part {
+    Clock::time_point due;
+    std::vector<std::byte> bytes;
+  };
+  std::chrono::microseconds delay_;
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::condition_variable space_;
+  std::deque<Part> parts_;
+  std::size_t held_ = 0;
+  bool ended_ = false;
+};
+
+void delay_direction(int from, int to, std::chrono::microseconds delay) {
+  DelayLine line(delay);
+  std::thread writer([&] { line.run(to); });
+  for (;;) {
+    std::vector<std::byte> buffer(kBufferSize);
+    const ssize_t count = ::read(from, buffer.data(), buffer.size());
+    if (count <= 0) {
+      break;
+    }
+    buffer.resize(static_cast<std::size_t>(count));
+    line.push(std::move(buffer));
+  }
+  line.end();
+  writer.join();
+}
+
+class EchoServer final : public Server {
+ public:
+  EchoServer() { listen(); }
+  ~EchoServer() override { close(); }
+
+ private:
+  void serve(int socket) override { copy_direction(socket, socket); }
+};
+
+class SourceServer final : public Server {
+ public:
+  explicit SourceServer(std::uint64_t bytes) : bytes_(bytes) { listen(); }
+  ~SourceServer() override { close(); }
+
+ private:
+  void serve(int socket) override {
+    const std::vector<std::byte> buffer(kBufferSize);
+    for (std::uint64_t left = bytes_; left > 0;) {
+      const std::size_t step = std::min<std::uint64_t>(left, buffer.size());
+      if (!write_all(socket, buffer.data(), step)) {
+        return;
+      }
+      left -= step;
+    }
+  }
+  std::uint64_t bytes_;
+};
+
+class SinkServer final : public Server {
+ public:
+  SinkServer() { listen(); }
+  ~SinkServer() override { close(); }
+
+ private:
+  void serve(int socket) override {
+    std::vector<std::byte> buffer(kBufferSize);
+    while (::read(socket, buffer.data(), buffer.size()) > 0) {
+    }
+    const char done = 'd';
+    write_all(socket, &done, 1);
+  }
+};
+
+class RelayServer final : public Server {
+ public:
+  RelayServer(std::uint16_t target, std::chrono::microseconds delay)
+      : target_(target), delay_(delay) {
+    listen();
+  }
+  ~RelayServer() override { close(); }
+
+ private:
+  void serve(int socket) override {
+    const int upstream = connect_to(target_);
+    if (upstream < 0) {
+      return;
+    }
+    const auto copy = [this](int from, int to) {
+      if (delay_.count() > 0) {
+        delay_direction(from, to, delay_);
+      } else {
+        copy_direction(from, to);
+      }
+    };
+    std::thread back([&] { copy(upstream, socket); });
+    copy(socket, upstream);
+    back.join();
+    ::close(upstream);
+  }
+  std::uint16_t target_;
+  std::chrono::microseconds delay_;
+};
+
+}  // namespace
+
+Server::~Server() = default;
+
+void Server::listen() {
+  listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = loopback(0);
+  socklen_t length = sizeof address;
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener_, 1024) != 0 ||
+      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+    std::abort();
+  }
+  port_ = ntohs(address.sin_port);
+  acceptor_ = std::thread([this] { accept_loop(); });
+}
+
+void Server::close() {
+  closing_ = true;
+  ::shutdown(listener_, SHUT_RDWR);
+  acceptor_.join();
+  ::close(listener_);
+}
+
+void Server::accept_loop() {
+  std::vector<std::thread> workers;
+  std::vector<int> sockets;
+  while (!closing_) {
+    const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (socket < 0) {
+      break;
+    }
+    set_no_delay(socket);
+    sockets.push_back(socket);
+    workers.emplace_back([this, socket] {
+      serve(socket);
+      ::shutdown(socket, SHUT_RDWR);
+    });
+  }
+  for (const int socket : sockets) {
+    ::shutdown(socket, SHUT_RDWR);
+  }
+  for (std::thread& worker : workers) {
+    worker.join();
+  }
+  for (const int socket : sockets) {
+    ::close(socket);
+  }
+}
+
+std::unique_ptr<Server> make_echo_server() { return std::make_unique<EchoServer>(); }
+std::unique_ptr<Server> make_source_server(std::uint64_t bytes) {
+  return std::make_unique<SourceServer>(bytes);
+}
+std::unique_ptr<Server> make_sink_server() { return std::make_unique<SinkServer>(); }
+std::unique_ptr<Server> make_plain_relay(std::uint16_t target) {
+  return std::make_unique<RelayServer>(target, std::chrono::microseconds(0));
+}
+std::unique_ptr<Server> make_delay_relay(std::uint16_t target, std::chrono::microseconds delay) {
+  return std::make_unique<RelayServer>(target, delay);
+}
+
+int connect_to(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const sockaddr_in address = loopback(port);
+  if (fd >= 0 && ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    ::close(fd);
+    return -1;
+  }
+  set_no_delay(fd);
+  return fd;
+}
+
+bool read_exactly(int fd, void* data, std::size_t size) {
+  auto* at = static_cast<std::byte*>(data);
+  while (size > 0) {
+    const ssize_t count = ::read(fd, at, size);
+    if (count <= 0) {
+      return false;
+    }
+    at += count;
+    size -= static_cast<std::size_t>(count);
+  }
+  return true;
+}
+
+bool write_all(int fd, const void* data, std::size_t size) {
+  const auto* at = static_cast<const std::byte*>(data);
+  while (size > 0) {
+    const ssize_t count = ::send(fd, at, size, MSG_NOSIGNAL);
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count <= 0) {
+      return false;
+    }
+    at += count;
+    size -= static_cast<std::size_t>(count);
+  }
+  return true;
+}
+
+}  // namespace mirrord::bench

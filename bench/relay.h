@@ -1,0 +1,53 @@
+// bench/relay.h — the yardsticks' own network parts: an echo server, a source, a sink, a plain
+// relay and a relay that adds a delay. Each runs on threads of its own and ends with its object.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace mirrord::bench {
+
+// A listener on 127.0.0.1 that hands every accepted socket to `serve` on a new thread.
+class Server {
+ public:
+  virtual ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+
+ protected:
+  Server() = default;
+  void listen();  // called by the constructor of the concrete server
+  void close();   // called by its destructor: after it no thread runs any more
+  virtual void serve(int socket) = 0;
+
+ private:
+  void accept_loop();
+
+  int listener_ = -1;
+  std::uint16_t port_ = 0;
+  std::atomic<bool> closing_ = false;
+  std::thread acceptor_;
+};
+
+// Sends back what it gets.
+std::unique_ptr<Server> make_echo_server();
+// Sends `bytes` to everyone who connects, then ends.
+std::unique_ptr<Server> make_source_server(std::uint64_t bytes);
+// Reads to the end, then answers with one byte.
+std::unique_ptr<Server> make_sink_server();
+// Copies between its clients and 127.0.0.1:`target`.
+std::unique_ptr<Server> make_plain_relay(std::uint16_t target);
+// The same, holding each byte back for `delay` in each direction, at any throughput.
+std::unique_ptr<Server> make_delay_relay(std::uint16_t target, std::chrono::microseconds delay);
+
+// A blocking connection to 127.0.0.1:`port` with TCP_NODELAY, or -1.
+int connect_to(std::uint16_t port);
+bool read_exactly(int fd, void* data, std::size_t size);
+bool write_all(int fd, const void* data, std::size_t size);
+
+}  // namespace mirrord::bench
