@@ -65,6 +65,8 @@ enum class MessageType : uint32_t {
   kReverseResolve,   // Address -> bytes (a name)
   kConnect,          // ConnectRequest -> ConnectReply
   kConnectOutcome,   // ConnectionRequest -> ConnectReply; waits for the agent's answer
+  kListening,        // ListeningRequest, one-way: a process of the session (no longer) listens on
+                     // a TCP port here; kConnect to that port on loopback answers kBypass
   kHostName,         // -> bytes
 };
 
@@ -217,7 +219,10 @@ struct ConnectRequest {
   uint32_t wait;       // 1: answer with the agent's outcome (blocking sockets); 0: answer after
                        // Settings::connect_grace_ms at the latest
   Address remote;
-  Address local;       // the program's own bound address; the peer that the intproxy expects
+  Address local;       // the program's own bound address; the peer that the intproxy expects.
+                       // Family 0: only decide (kBypass or kPending), connect nothing. Asked first
+                       // when the decision is the intproxy's (kFilterNeedsNames, loopback
+                       // addresses), because a bound socket cannot be unbound for a bypass
 };
 
 enum class ConnectState : uint32_t { kPending, kConnected, kBypass };
@@ -232,6 +237,11 @@ struct ConnectReply {
 
 struct ConnectionRequest {
   uint64_t connection;
+};
+
+struct ListeningRequest {
+  uint16_t port;
+  uint16_t is_listening;  // 0: the listener is closed
 };
 
 // ---------------------------------------------------------------------------------------------
