@@ -2,10 +2,11 @@
 include(GoogleTest)
 
 # mirrord_unit_test(NAME SOURCES file... LIBRARIES target... [LABEL label]) — one GoogleTest binary,
-# each of its cases a test of its own under ctest. Without sources it declares nothing.
+# each of its cases a test of its own under ctest. Without sources it declares nothing. Links against
+# the shared libc: only what is shipped has to be static.
 function(mirrord_unit_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "LABEL" "SOURCES;LIBRARIES")
-  if(NOT arg_SOURCES)
+  if(NOT arg_SOURCES OR NOT MIRRORD_UNIT_TESTS)
     return()
   endif()
   if(NOT arg_LABEL)
@@ -16,9 +17,25 @@ function(mirrord_unit_test name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE mirrord_options ${arg_LIBRARIES} deps::gtest)
-  if(MIRRORD_STATIC)
-    target_link_options(${name} PRIVATE -static)
+  if(MIRRORD_SANITIZE)
+    list(APPEND arg_LABEL sanitizer)
   endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}."
                        PROPERTIES LABELS "${arg_LABEL}" TIMEOUT 120)
+endfunction()
+
+# mirrord_test(NAME LABEL label COMMAND words... [TIMEOUT seconds] [SERIAL]) — a program or script as a
+# test. It finds the executable in $MIRRORD; exit status 77 after printing "SKIP: reason" skips it.
+function(mirrord_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "LABEL;TIMEOUT" "COMMAND")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  add_test(NAME ${name} COMMAND ${arg_COMMAND})
+  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+    SKIP_RETURN_CODE 77 RUN_SERIAL "${arg_SERIAL}")
+  if(MIRRORD_HOOK)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT
+      "MIRRORD=$<TARGET_FILE:mirrord>;MIRRORD_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+  endif()
 endfunction()
