@@ -256,11 +256,15 @@ struct FileSlot {
   uint64_t begin, end;        // bytes of the memfd that are ready
   uint64_t file_size;
   uint64_t reader_position;   // stored by the hook, read by the intproxy to pace its read-ahead
-  uint32_t wants_nudge;       // set by the intproxy when its read-ahead waits for the reader
+  uint32_t wants_nudge;       // set by the intproxy when its read-ahead waits for the reader; the
+                              // hook whose read ends at or beyond nudge_at exchanges it with 0
+                              // and, if it was 1, sends kNudge
   int32_t error;              // deferred write error
-  uint64_t padding;
+  uint64_t nudge_at;
 };
 static_assert(sizeof(FileSlot) == 64);
+inline constexpr uint32_t kSlotWriteError = 1 << 0;  // FileSlot::flags
+inline constexpr uint32_t kSlotUnknownSize = 1 << 1;  // the end is not known: ask beyond `end`
 inline constexpr uint32_t kSlotCount = 4096;
 
 // ---------------------------------------------------------------------------------------------
