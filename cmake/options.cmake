@@ -16,7 +16,7 @@ target_link_options(mirrord_options INTERFACE -Wl,--gc-sections)
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # clang 16 defines __cpp_concepts too low for libstdc++ 12 to offer std::expected.
-  target_compile_options(mirrord_options INTERFACE -Wno-builtin-macro-redefined
+  target_compile_options(mirrord_options INTERFACE -Wno-builtin-macro-redefined -Wno-macro-redefined
     $<$<COMPILE_LANGUAGE:CXX>:-D__cpp_concepts=202002L>)
 endif()
 

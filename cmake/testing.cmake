@@ -39,3 +39,23 @@ function(mirrord_test name)
       "MIRRORD=$<TARGET_FILE:mirrord>;MIRRORD_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
   endif()
 endfunction()
+
+# mirrord_fuzz_target(NAME SOURCES file... LIBRARIES target...) — a libFuzzer program that runs for
+# MIRRORD_FUZZ_SECONDS under ctest, starting from tests/fuzz/corpus/NAME.
+set(MIRRORD_FUZZ_SECONDS 10 CACHE STRING "How long ctest runs each fuzz target")
+function(mirrord_fuzz_target name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE mirrord_options ${arg_LIBRARIES})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set(found ${CMAKE_CURRENT_BINARY_DIR}/found/${name})
+  set(corpus ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  file(MAKE_DIRECTORY ${found})
+  if(NOT EXISTS ${corpus})
+    set(corpus)
+  endif()
+  math(EXPR timeout "${MIRRORD_FUZZ_SECONDS} + 60")
+  mirrord_test(${name} LABEL fuzz TIMEOUT ${timeout}
+    COMMAND ${name} -max_total_time=${MIRRORD_FUZZ_SECONDS} -timeout=10 -rss_limit_mb=2048
+            -print_final_stats=1 -artifact_prefix=${found}/crash- ${found} ${corpus})
+endfunction()
