@@ -1,0 +1,189 @@
+// applets/intproxy/agent_link.h — the one connection to the agent: handshake, version gates,
+// keep-alive, fair sending, and the match of replies to requests.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "applets/intproxy/remote.h"
+#include "net/error.h"
+#include "net/fd.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "proto/client_message.h"
+#include "proto/codec.h"
+#include "proto/daemon_message.h"
+#include "proto/version.h"
+
+namespace mirrord::intproxy {
+
+// A reply's callback. After the agent is lost it gets agent_lost_error(). Called exactly once.
+template <class T>
+using Reply = std::move_only_function<void(proto::Res<T>)>;
+
+class AgentLink {
+ public:
+  struct Options {
+    std::chrono::milliseconds handshake_timeout{30'000};
+    std::chrono::milliseconds ping_interval{30'000};
+  };
+  struct Handlers {
+    std::move_only_function<void()> ready;  // the handshake is done
+    // Once. All pending replies have been called with the loss by then.
+    std::move_only_function<void(const Error& why)> lost;
+    std::move_only_function<void(proto::LogMessage&& message)> log;
+  };
+
+  AgentLink(net::Loop& loop, Fd socket, std::string peer_name, Options options);
+  ~AgentLink();  // pending replies are dropped without a call
+  AgentLink(const AgentLink&) = delete;
+  AgentLink& operator=(const AgentLink&) = delete;
+
+  void start(Handlers handlers);
+  void close(std::string_view why);  // loses the agent on purpose
+
+  [[nodiscard]] bool is_ready() const { return is_ready_; }
+  [[nodiscard]] bool is_lost() const { return is_lost_; }
+  [[nodiscard]] const Error& loss() const { return loss_; }
+  // The version that both sides use, and its gates: supports(proto::kReadLinkVersion).
+  [[nodiscard]] const proto::SemVer& version() const { return version_; }
+  [[nodiscard]] bool supports(const proto::Gate& gate) const {
+    return proto::satisfies(version_, gate);
+  }
+  // The agent gives descriptor numbers out in order: reserve_descriptor() says the next one.
+  [[nodiscard]] bool speaks_flight() const { return speaks_flight_; }
+
+  // ---- Messages of one sender stay in order; senders share the stream fairly by bytes. Ping and
+  // the like overtake all of them.
+  class Sender {
+   public:
+    explicit Sender(AgentLink& link);
+    ~Sender();  // what is queued still leaves
+    Sender(const Sender&) = delete;
+    Sender& operator=(const Sender&) = delete;
+    void send(proto::ClientMessage&& message);
+    // Bytes that have not reached the socket. Stop producing above kHighMark…
+    [[nodiscard]] std::size_t queued_bytes() const;
+    // …and go on when this is called: the queue has fallen below half of it. May be empty.
+    void on_room(std::move_only_function<void()> callback);
+    static constexpr std::size_t kHighMark = 512 * 1024;
+
+   private:
+    friend class AgentLink;
+    struct Queue;
+    AgentLink& link_;
+    std::shared_ptr<Queue> queue_;
+  };
+
+  // ---- Files. Requests and replies are in order.
+  // request<"ReadLimited">(FileRequest, reply): the name is that of the reply variant.
+  template <proto::FixedString ReplyName, class Callback>
+  void request(proto::FileRequest request, Callback reply) {
+    using Value = proto::FileResponse::ValueOf<ReplyName>;
+    send_file(std::move(request), [this, reply = std::move(reply)](FileOutcome outcome) mutable {
+      if (!outcome) {
+        reply(Value(std::unexpected(outcome.error())));
+      } else if (Value* value = (*outcome)->template get_if<ReplyName>()) {
+        reply(std::move(*value));
+      } else {
+        refuse_reply(**outcome, ReplyName.view());
+        reply(Value(std::unexpected(agent_lost_error())));
+      }
+    });
+  }
+  void send_without_reply(proto::FileRequest request);  // Close and CloseDir
+  // The number that the agent gives to the next Open, OpenRelative or FdOpenDir request. Call it
+  // once for each of them, in their order; only when speaks_flight().
+  std::uint64_t reserve_descriptor() { return next_descriptor_++; }
+  [[nodiscard]] Sender& file_sender() { return *file_sender_; }
+
+  // ---- Environment and DNS: replies are in order per kind. The V1 form is used where the agent
+  // needs it (then IPv4 only).
+  void get_environment(proto::GetEnvVarsRequest request, Reply<proto::RemoteEnvVars> reply);
+  void resolve(proto::GetAddrInfoRequestV2 request, Reply<proto::DnsLookup> reply);
+  void resolve_reverse(proto::Ip address, Reply<std::string> reply);
+
+  // ---- Outgoing. ConnectV2 matched by uid, or the ordered legacy form. Read and Close messages go
+  // to the handlers below, in order with the connect replies.
+  enum class Outgoing { kTcp, kUdp, kSeqpacket };
+  void connect(Outgoing kind, proto::SocketAddress remote, Sender& sender,
+               Reply<proto::DaemonConnect> reply);
+  // Messages that are not replies: set_handler<"TcpOutgoing">([](proto::DaemonTcpOutgoing&&) {}).
+  // Connect replies are taken out before. Without a handler a message is dropped.
+  template <proto::FixedString Name, class Handler>
+  void set_handler(Handler handler) {
+    handlers_by_kind_[proto::DaemonMessage::index_of<Name>] =
+        [handler = std::move(handler)](proto::DaemonMessage& message) mutable {
+          handler(std::move(message.get<Name>()));
+        };
+  }
+
+  // Stops reading from the agent while a part's queues are full. Counted.
+  void hold_input();
+  void release_input();
+
+  // ---- for tests and the log
+  [[nodiscard]] std::size_t pending_file_replies() const { return pending_files_.size(); }
+
+ private:
+  using FileOutcome = std::expected<proto::FileResponse*, proto::ResponseError>;
+  using FileCallback = std::move_only_function<void(FileOutcome)>;
+  using MessageHandler = std::move_only_function<void(proto::DaemonMessage&)>;
+
+  void send_file(proto::FileRequest&& request, FileCallback reply);
+  void refuse_reply(const proto::FileResponse& got, std::string_view expected);
+  void lose(Error why);
+  void on_bytes(std::size_t count);
+  void on_message(proto::DaemonMessage&& message);
+  void on_version(const proto::SemVer& settled);
+  void on_file_reply(proto::FileResponse& response);
+  bool take_connect_reply(proto::DaemonMessage& message);
+  void on_ping_timer();
+  void send_control(proto::ClientMessage&& message);
+  void schedule_pump();
+  void pump();
+  void fail_all_pending();
+
+  net::Loop& loop_;
+  std::string peer_name_;
+  Options options_;
+  Handlers handlers_;
+  bool is_ready_ = false;
+  bool is_lost_ = false;
+  bool speaks_flight_ = false;
+  bool pong_is_due_ = false;
+  bool heard_since_ping_ = false;
+  bool pump_is_scheduled_ = false;
+  int input_holds_ = 0;
+  Error loss_;
+  proto::SemVer version_;
+  std::uint64_t next_descriptor_ = 0;
+
+  std::deque<FileCallback> pending_files_;
+  std::deque<Reply<proto::RemoteEnvVars>> pending_environment_;
+  std::deque<Reply<proto::DnsLookup>> pending_lookups_;
+  std::deque<Reply<std::string>> pending_reverse_;
+  std::unordered_map<proto::Uid, Reply<proto::DaemonConnect>> pending_connects_;
+  std::deque<Reply<proto::DaemonConnect>> pending_legacy_[2];  // TCP, UDP
+  MessageHandler handlers_by_kind_[proto::DaemonMessage::kSize];
+
+  std::shared_ptr<Sender::Queue> control_;
+  std::deque<std::shared_ptr<Sender::Queue>> active_;  // queues with something to send
+  std::unique_ptr<Sender> file_sender_;
+  std::unique_ptr<Sender> simple_sender_;
+
+  proto::StreamDecoder<proto::DaemonMessage> decoder_;
+  net::Timer timer_;
+  std::unique_ptr<net::Stream> stream_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace mirrord::intproxy

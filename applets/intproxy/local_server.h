@@ -1,0 +1,168 @@
+// applets/intproxy/local_server.h — the socket that hooks connect to: packets, descriptors and the
+// one outstanding call of each connection.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <vector>
+
+#include "net/error.h"
+#include "net/fd.h"
+#include "net/loop.h"
+#include "proto/local.h"
+
+namespace mirrord::intproxy {
+
+class LocalServer;
+class LocalConnection;
+class Process;
+
+// A packet as it came. Its bytes live until the handler returns.
+struct Request {
+  local::MessageType type;
+  std::span<const std::byte> body;  // after the header
+  std::vector<Fd> descriptors;
+
+  // The fixed part, or nothing when the packet is too short for it.
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  [[nodiscard]] std::optional<T> fixed() const {
+    if (body.size() < sizeof(T)) {
+      return std::nullopt;
+    }
+    T value;
+    std::memcpy(&value, body.data(), sizeof(T));
+    return value;
+  }
+  // What follows the fixed part.
+  template <class T>
+  [[nodiscard]] std::span<const std::byte> tail() const {
+    return body.subspan(std::min(sizeof(T), body.size()));
+  }
+  template <class T>
+  [[nodiscard]] std::string_view text() const {
+    const std::span<const std::byte> bytes = tail<T>();
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+};
+
+// The right to answer one request, now or later. Destroyed without an answer it answers EIO; the
+// answer to a connection that is gone is dropped. For one-way messages answers go nowhere.
+class Call {
+ public:
+  Call(std::shared_ptr<LocalConnection> connection, local::MessageType type);
+  Call(Call&&) noexcept = default;
+  Call& operator=(Call&& other) noexcept;
+  ~Call();
+
+  void fail(int error_number);
+  void succeed();  // an answer without contents
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  void answer(const T& fixed, std::span<const std::byte> tail = {}, int descriptor = -1) {
+    send(0, std::as_bytes(std::span(&fixed, 1)), tail, descriptor);
+  }
+  void answer_bytes(std::span<const std::byte> bytes) { send(0, bytes, {}, -1); }
+  [[nodiscard]] bool is_open() const { return connection_ != nullptr; }
+  // The hook waits for an answer and is still there.
+  [[nodiscard]] bool is_awaited() const;
+
+ private:
+  void send(int error_number, std::span<const std::byte> fixed, std::span<const std::byte> tail,
+            int descriptor);
+
+  std::shared_ptr<LocalConnection> connection_;
+  local::MessageType type_;
+};
+
+// One program image of the session, or several in a row (exec).
+class Process {
+ public:
+  std::uint64_t key = 0;
+  pid_t pid = 0;
+  std::string name;
+  // How many of the process's own references each handle has (1: dup'ed descriptors share it).
+  std::unordered_map<local::Handle, int> handles;
+  std::size_t connections = 0;
+  std::uint64_t next_key = 0;  // not 0: an exec is under way, this image takes over
+  Fd pidfd;                    // readable when the process has ended; may be closed (refused)
+  std::unique_ptr<net::FdWatcher> watcher;
+};
+
+class LocalConnection : public std::enable_shared_from_this<LocalConnection> {
+ public:
+  LocalConnection(LocalServer& server, Fd socket, pid_t peer);
+  ~LocalConnection();
+  LocalConnection(const LocalConnection&) = delete;
+  LocalConnection& operator=(const LocalConnection&) = delete;
+
+  void start();
+  void close();  // idempotent; the server forgets the connection
+  [[nodiscard]] Process* process() const { return process_; }
+  void set_process(Process* process) { process_ = process; }
+  [[nodiscard]] pid_t peer() const { return peer_; }
+  [[nodiscard]] bool is_open() const { return socket_.is_open(); }
+
+ private:
+  friend class Call;
+  void on_ready(int events);
+  bool receive();
+  void send(int error_number, local::MessageType type, std::span<const std::byte> fixed,
+            std::span<const std::byte> tail, int descriptor);
+  void finish_call();
+
+  LocalServer& server_;
+  Fd socket_;
+  pid_t peer_;
+  Process* process_ = nullptr;
+  bool has_call_ = false;
+  bool is_watching_input_ = false;
+  std::vector<std::byte> unsent_;  // an answer that the socket did not take
+  Fd unsent_descriptor_;
+  std::unique_ptr<net::FdWatcher> watcher_;
+};
+
+// Listens, accepts processes of the same user, and hands every packet to `on_request`.
+class LocalServer {
+ public:
+  struct Handlers {
+    std::move_only_function<void(LocalConnection&, Request&&, Call)> request;
+    std::move_only_function<void(LocalConnection&)> closed;
+    // A packet broke the rules; the connection is closed next.
+    std::move_only_function<void(LocalConnection&, std::string_view why)> refused;
+  };
+
+  LocalServer(net::Loop& loop, Handlers handlers);
+  ~LocalServer();
+  LocalServer(const LocalServer&) = delete;
+  LocalServer& operator=(const LocalServer&) = delete;
+
+  Status listen(const std::string& path);
+  void adopt(Fd socket, pid_t peer);  // a connected socket (kFork, tests)
+  void close_all();
+  [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
+
+ private:
+  friend class LocalConnection;
+  void accept_ready();
+
+  net::Loop& loop_;
+  Handlers handlers_;
+  Fd listener_;
+  std::unique_ptr<net::FdWatcher> watcher_;
+  std::unordered_map<LocalConnection*, std::shared_ptr<LocalConnection>> connections_;
+  std::vector<std::byte> buffer_;  // every packet is received here; handled before the next
+};
+
+}  // namespace mirrord::intproxy

@@ -1,0 +1,119 @@
+// applets/intproxy/session.h — one `exec`: its processes, its agent, its parts and its end.
+//
+// A part (files, DNS, outgoing) is a class that derives from Part, registers one handler per local
+// message type in its constructor and is made in parts.cpp:
+//
+//   Dns::Dns(Session& session) : session_(session) {
+//     session.handle(local::MessageType::kResolve, [this](Process& process, Request&& request,
+//                                                         Call call) { … call.answer(reply); });
+//     session.agent().set_handler<"TcpOutgoing">([this](proto::DaemonTcpOutgoing&& message) { … });
+//   }
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "applets/intproxy/agent_link.h"
+#include "applets/intproxy/local_server.h"
+#include "applets/intproxy/start.h"
+#include "net/loop.h"
+#include "proto/local.h"
+
+namespace mirrord::intproxy {
+
+class Session;
+class SessionLog;
+
+class Part {
+ public:
+  virtual ~Part() = default;
+  virtual void process_ended(Process& /*process*/) {}
+  // `child` begins with copies of what `parent` holds.
+  virtual void process_forked(Process& /*parent*/, Process& /*child*/) {}
+  // Every pending reply has been answered already. Calls that wait here must be failed now.
+  virtual void agent_lost(const Error& /*why*/) {}
+};
+
+// Makes all parts of a session (parts.cpp).
+std::vector<std::unique_ptr<Part>> make_parts(Session& session);
+
+class Session {
+ public:
+  using Handler = std::move_only_function<void(Process& process, Request&& request, Call call)>;
+
+  // The agent is ready. `settings` of the session directory is mapped when it exists.
+  Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  Status listen();  // creates `slots` and the socket in the session directory
+  void run();       // until the session ends; then the session directory is gone
+  void end(std::string_view why);
+
+  void handle(local::MessageType type, Handler handler);
+  [[nodiscard]] net::Loop& loop() { return loop_; }
+  [[nodiscard]] AgentLink& agent() { return *agent_; }
+  [[nodiscard]] LocalServer& server() { return server_; }
+  [[nodiscard]] const SessionOptions& options() const { return options_; }
+  [[nodiscard]] const local::Settings* settings() const { return settings_; }  // may be null
+  template <class T>
+  [[nodiscard]] std::span<const T> section(local::Section local::Settings::* member) const {
+    if (settings_ == nullptr) {
+      return {};
+    }
+    const local::Section section = settings_->*member;
+    const auto* base = reinterpret_cast<const std::byte*>(settings_);
+    if (section.offset > settings_size_ || section.size > settings_size_ - section.offset) {
+      return {};
+    }
+    return {reinterpret_cast<const T*>(base + section.offset), section.size / sizeof(T)};
+  }
+  [[nodiscard]] local::FileSlot* slots() { return slots_; }  // kSlotCount of them
+  [[nodiscard]] const std::unordered_map<std::uint64_t, std::unique_ptr<Process>>& processes() const {
+    return processes_;
+  }
+  [[nodiscard]] SessionLog& log() { return *log_; }
+
+ private:
+  void on_request(LocalConnection& connection, Request&& request, Call call);
+  void on_closed(LocalConnection& connection);
+  bool say_hello(LocalConnection& connection, const Request& request);
+  void fork_process(LocalConnection& connection, Request& request);
+  void exec_process(Process& process, const Request& request);
+  Process& add_process(std::uint64_t key, pid_t pid, std::string_view name);
+  void watch_process(Process& process);
+  void remove_process(std::uint64_t key);
+  void watch_root();
+  void consider_end();
+  void on_agent_lost(const Error& why);
+  Status map_files();
+
+  net::Loop& loop_;
+  SessionOptions options_;
+  std::unique_ptr<SessionLog> log_;
+  std::unique_ptr<AgentLink> agent_;
+  LocalServer server_;
+  std::array<Handler, 512> handlers_;  // by MessageType
+  const local::Settings* settings_ = nullptr;
+  std::size_t settings_size_ = 0;
+  local::FileSlot* slots_ = nullptr;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Process>> processes_;
+  Fd root_pidfd_;
+  std::unique_ptr<net::FdWatcher> root_watcher_;
+  bool root_is_gone_ = false;
+  bool has_ended_ = false;
+  net::Timer end_timer_;
+  std::unique_ptr<net::SignalWatcher> terminate_;
+  std::unique_ptr<net::SignalWatcher> interrupt_;
+  std::vector<std::unique_ptr<Part>> parts_;  // last: parts go before what they use
+};
+
+}  // namespace mirrord::intproxy

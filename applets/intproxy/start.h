@@ -1,0 +1,77 @@
+// applets/intproxy/start.h — how the command line starts a session's intproxy and learns when the
+// program may run.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/error.h"
+#include "net/fd.h"
+#include "proto/local.h"
+
+namespace mirrord::intproxy {
+
+// Where the agent is. Exactly one of the three is set.
+struct AgentSource {
+  Fd stream;                         // a connected socket
+  std::string address;               // HOST:PORT of a running agent
+  std::vector<std::string> command;  // arguments of an agent to spawn, without the program's name:
+                                     // {"agent", "…"}; `--stream-fd N` is appended
+  std::string program = "/proc/self/exe";  // what runs `command`
+};
+
+// The answer to kMapPath.
+struct MappedPath {
+  local::Decision read = local::Decision::kLocal;
+  local::Decision write = local::Decision::kLocal;
+  std::string path;
+};
+
+struct SessionOptions {
+  std::string directory;   // exists, 0700; holds `settings` already. Removed at the end
+  pid_t root_pid = 0;      // becomes the user's program; 0: filled in by start_session (the caller)
+  AgentSource agent;
+  std::string log_file;    // appended to; empty: DIRECTORY/log
+  bool log_is_verbose = false;
+
+  std::chrono::milliseconds connect_timeout{30'000};    // start or connect, and handshake
+  std::chrono::milliseconds start_idle_timeout{60'000};  // no root process and no connection at all
+  std::chrono::milliseconds idle_timeout{5'000};
+  std::chrono::milliseconds ping_interval{30'000};
+  std::size_t readonly_file_buffer = 128'000;  // 0: nothing is kept, every read goes to the agent
+
+  // Names with the wildcards * and ?, as GetEnvVarsRequest wants them.
+  bool fetch_environment = true;
+  std::vector<std::string> environment_include;  // empty: all
+  std::vector<std::string> environment_exclude;
+
+  // Answers kMapPath. Runs in the intproxy; empty: no path is ever mapped.
+  std::function<MappedPath(std::string_view path)> map_path;
+};
+
+struct StartedSession {
+  std::map<std::string, std::string> environment;  // of the target
+  std::string agent_version;  // the settled protocol version
+  bool has_flight = false;    // the agent is one of ours
+  pid_t intproxy_pid = 0;
+};
+
+// Forks the intproxy (double fork, own session, standard descriptors on /dev/null) and waits until
+// it has reached the agent. `progress` gets one line per step as it begins. On an error nothing is
+// left behind but the session directory. Call while the process has one thread.
+Result<StartedSession> start_session(SessionOptions options,
+                                     const std::function<void(std::string_view line)>& progress);
+
+// The intproxy itself in the present process, without a fork: for `mirrord intproxy` and tests.
+// Reports through `report_fd` in the form that start_session reads. Returns when the session ends.
+Status serve_session(SessionOptions options, Fd report_fd);
+
+}  // namespace mirrord::intproxy
