@@ -31,6 +31,7 @@ constexpr bool is_sorted_table(std::span<const Applet> applets) {
 int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
+int demo_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
 
 }  // namespace mirrord

@@ -1,0 +1,68 @@
+// applets/demo.cpp — `mirrord demo`: runs a program against a small pod made on this machine.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string_view>
+
+#include "applets/applet.h"
+#include "applets/demo/pod.h"
+#include "applets/demo/sandbox.h"
+#include "net/loop.h"
+
+namespace mirrord {
+namespace {
+
+constexpr char kHelp[] =
+    "Runs a program as if it ran in a pod, on this machine alone: no cluster, no root.\n"
+    "\n"
+    "Usage: mirrord demo                    a short tour\n"
+    "       mirrord demo [--] PROGRAM ...   the same as mirrord exec --target demo\n"
+    "       mirrord demo --serve            keep a pod until interrupted; prints its PID,\n"
+    "                                       for mirrord exec --target process/PID\n";
+
+int report(const Error& error) {
+  std::fprintf(stderr, "mirrord demo: %s\n", error.what.c_str());
+  if (!error.hint.empty())
+    std::fprintf(stderr, "  %s\n", error.hint.c_str());
+  return 1;
+}
+
+int serve() {
+  Result<demo::Sandbox> sandbox = demo::Sandbox::start();
+  if (!sandbox)
+    return report(sandbox.error());
+  std::printf("%d\n", sandbox->pid());
+  std::fflush(stdout);
+  net::Loop loop;
+  int code = 0;
+  const auto stop = [&loop] { loop.stop(); };
+  net::SignalWatcher interrupt(loop, SIGINT, stop);
+  net::SignalWatcher terminate(loop, SIGTERM, stop);
+  net::SignalWatcher hang_up(loop, SIGHUP, stop);
+  net::FdWatcher pod(loop, sandbox->control_fd(), [&](int) {
+    code = report({ErrorCode::kDisconnected, "the pod has ended", "", 0});
+    loop.stop();
+  });
+  pod.watch(net::FdWatcher::kReadable);
+  loop.run();
+  return code;
+}
+
+}  // namespace
+
+int demo_main(int argc, char** argv) {
+  const std::string_view first = argc > 1 ? argv[1] : "";
+  if (first == demo::kPodArgument)
+    return demo::pod_main();
+  if (first == "--help" || first == "-h") {
+    std::fputs(kHelp, stdout);
+    return 0;
+  }
+  if (first == "--serve")
+    return serve();
+  std::fputs(kHelp, stderr);
+  return 2;
+}
+
+}  // namespace mirrord
