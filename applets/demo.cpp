@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "applets/applet.h"
 #include "applets/demo/pod.h"
@@ -49,12 +51,28 @@ int serve() {
   return code;
 }
 
+// The pod and the agent that serves it, for a session whose target is the demo: the pod belongs to
+// the agent's process. The further arguments are the agent's.
+int run_agent(int argc, char** argv) {
+  Result<demo::Sandbox> sandbox = demo::Sandbox::start();
+  if (!sandbox)
+    return report(sandbox.error());
+  std::string agent = "agent", process = "process", option = "--pid";
+  std::string pid = std::to_string(sandbox->pid());
+  std::vector<char*> arguments = {agent.data(), process.data(), option.data(), pid.data()};
+  arguments.insert(arguments.end(), argv, argv + argc);
+  arguments.push_back(nullptr);
+  return agent_main(static_cast<int>(arguments.size()) - 1, arguments.data());
+}
+
 }  // namespace
 
 int demo_main(int argc, char** argv) {
   const std::string_view first = argc > 1 ? argv[1] : "";
   if (first == demo::kPodArgument)
     return demo::pod_main();
+  if (first == demo::kAgentArgument)
+    return run_agent(argc - 2, argv + 2);
   if (first == "--help" || first == "-h") {
     std::fputs(kHelp, stdout);
     return 0;

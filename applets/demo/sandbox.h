@@ -10,6 +10,10 @@
 
 namespace mirrord::demo {
 
+// `mirrord demo --internal-agent OPTIONS`: a sandbox with an agent in front of it, both ending
+// together. What a session spawns when its target is the demo.
+inline constexpr char kAgentArgument[] = "--internal-agent";
+
 // A process that is the first one of its own user, PID, mount, network, UTS and IPC namespaces,
 // and serves what a pod would have around it. It ends with this object, and with the thread and
 // the process that made it however those end: nothing of it stays behind.
