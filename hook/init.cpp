@@ -1,0 +1,21 @@
+// hook/init.cpp — what happens when the library is loaded, and its version.
+#include "hook/guard.h"
+#include "hook/session.h"
+
+extern "C" __attribute__((visibility("default"))) const char* mirrord_layer_version() {
+  return "0.1.0";
+}
+
+namespace mirrord::hook {
+
+void take_inheritance() {}
+
+namespace {
+
+// Other libraries' constructors may have called hooks before: then this is done already.
+__attribute__((constructor)) void on_load() {
+  (void)is_active();
+}
+
+}  // namespace
+}  // namespace mirrord::hook

@@ -1,0 +1,28 @@
+// hook/prototypes.h — declares hk_NAME for every row of hooks.def; the linker exports it as NAME.
+#pragma once
+
+#include "hook/libc.h"
+
+// Types that rows of the table name.
+struct addrinfo;
+struct dirent;
+struct hostent;
+struct ifaddrs;
+struct mmsghdr;
+struct msghdr;
+struct pollfd;
+struct sockaddr;
+struct statfs;
+struct statvfs;
+struct statx;
+struct timespec;
+struct timeval;
+struct utimbuf;
+
+#pragma GCC visibility push(default)
+extern "C" {
+#define HOOK(result, name, parameters, aliases) result hk_##name parameters;
+#include "hook/hooks.def"
+#undef HOOK
+}
+#pragma GCC visibility pop

@@ -1,0 +1,26 @@
+// hook/report.cpp — what the hook says to the user: single lines on standard error.
+#include "hook/report.h"
+
+namespace mirrord::hook {
+
+void report(const char* text) {
+  TextBuffer<1024> line;
+  line.text("mirrord: ").text(text).text("\n");
+  raw(SYS_write, 2, line.c_str(), line.size());
+}
+
+void report_and_exit(const char* text) {
+  report(text);
+  raw(SYS_exit_group, 255);
+  __builtin_unreachable();
+}
+
+void report_lost_session() {
+  static std::atomic<bool> reported{false};
+  if (!reported.exchange(true)) {
+    report("the session has ended or its proxy was killed: remote files and connections fail from "
+           "now on. Start the program again with `mirrord exec`.");
+  }
+}
+
+}  // namespace mirrord::hook

@@ -1,0 +1,211 @@
+// hook/session.cpp — finds and checks the session; decides whether the hook acts in this program.
+#include "hook/session.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "hook/fd_table.h"
+#include "hook/ipc.h"
+#include "hook/original.h"
+#include "hook/report.h"
+
+extern "C" char** environ;
+
+namespace mirrord::hook {
+
+__thread uint32_t guard_depth;
+Session session;
+std::atomic<SessionState> session_state{SessionState::kUnknown};
+
+namespace {
+
+const char* environment_value(const char* name) {
+  size_t length = strlen(name);
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
+      return *entry + length + 1;
+    }
+  }
+  return nullptr;
+}
+
+[[noreturn]] void refuse(const char* what) {
+  TextBuffer<600> text;
+  text.text(what).text(" (session ").text(session.directory).text(
+      "). Start the program again with `mirrord exec`; to run it without mirrord, unset LD_PRELOAD "
+      "and MIRRORD_SESSION.");
+  report_and_exit(text.c_str());
+}
+
+// Maps a file of the session directory; nullptr when it is not there or shorter than `least_size`.
+void* map_file(const char* name, size_t least_size, bool writable, size_t* size) {
+  TextBuffer<320> path;
+  path.text(session.directory).text("/").text(name);
+  long fd = raw(SYS_openat, AT_FDCWD, path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+  if (failed(fd)) {
+    return nullptr;
+  }
+  struct stat status = {};
+  long mapped = -1;
+  if (!failed(raw(SYS_fstat, fd, &status)) && status.st_size >= static_cast<off_t>(least_size)) {
+    *size = static_cast<size_t>(status.st_size);
+    mapped = raw(SYS_mmap, nullptr, *size, writable ? PROT_READ | PROT_WRITE : PROT_READ,
+                 MAP_SHARED, fd, 0);
+  }
+  raw(SYS_close, fd);
+  return failed(mapped) ? nullptr : reinterpret_cast<void*>(mapped);
+}
+
+bool is_inside(const local::Section& section, size_t size) {
+  return section.offset <= size && section.size <= size - section.offset;
+}
+
+void check_settings(size_t size) {
+  const local::Settings& settings = *session.settings;
+  if (settings.magic != local::kSettingsMagic) {
+    refuse("the session's settings file is damaged");
+  }
+  if (settings.version != local::kVersion) {
+    refuse("the session was started by another version of mirrord than this library");
+  }
+  const local::Section* sections[] = {
+      &settings.socket_path,  &settings.session_directory, &settings.hook_path,
+      &settings.path_automaton, &settings.unix_automaton,  &settings.outgoing_filter,
+      &settings.dns_filter,   &settings.filter_names,      &settings.skip_processes,
+      &settings.ignored_ports, &settings.environment,      &settings.unset};
+  for (const local::Section* section : sections) {
+    if (!is_inside(*section, size)) {
+      refuse("the session's settings file is damaged");
+    }
+  }
+}
+
+void copy_text(char* to, size_t room, const char* from, size_t length) {
+  length = least(length, room - 1);
+  __builtin_memcpy(to, from, length);
+  to[length] = '\0';
+}
+
+// The program's name: the file name of its executable.
+void read_program_name(char (&name)[64]) {
+  char path[1024];
+  long length = raw(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", path, sizeof path - 1);
+  path[failed(length) ? 0 : length] = '\0';
+  const char* base = base_name(path);
+  copy_text(name, sizeof name, base, strlen(base));
+}
+
+// argv[0] without its folders.
+void read_invocation_name(char (&name)[64]) {
+  char line[1024];
+  long fd = raw(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC, 0);
+  long length = failed(fd) ? 0 : raw(SYS_read, fd, line, sizeof line - 1);
+  raw(SYS_close, fd);
+  line[failed(length) ? 0 : length] = '\0';
+  const char* base = base_name(line);
+  copy_text(name, sizeof name, base, strlen(base));
+}
+
+bool is_skipped_program() {
+  const local::Section& names = session.settings->skip_processes;
+  if (names.size == 0) {
+    return false;
+  }
+  char invoked[64];
+  read_invocation_name(invoked);
+  return section_has_name(names, session.program) || section_has_name(names, invoked);
+}
+
+void guard_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (failed(raw(SYS_fcntl, fd, F_GETFD))) {
+      raw(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR, 0);
+    }
+  }
+}
+
+// False: this process stays as if the hook were not there.
+bool open_session() {
+  const char* directory = environment_value(local::kSessionVariable);
+  if (directory == nullptr || directory[0] == '\0') {
+    return false;
+  }
+  copy_text(session.directory, sizeof session.directory, directory, strlen(directory));
+  size_t size = 0;
+  session.settings = static_cast<const local::Settings*>(
+      map_file(local::kSettingsFile, sizeof(local::Settings), false, &size));
+  if (session.settings == nullptr) {
+    refuse("the mirrord session has ended");
+  }
+  check_settings(size);
+  read_program_name(session.program);
+  if (is_skipped_program()) {
+    return false;
+  }
+  session.slots = static_cast<local::FileSlot*>(map_file(
+      local::kSlotsFile, sizeof(local::FileSlot) * local::kSlotCount, true, &size));
+  if (session.slots == nullptr || !make_fd_table()) {
+    refuse("the session's shared memory cannot be mapped");
+  }
+  const local::Section& socket = session.settings->socket_path;
+  copy_text(session.socket_path, sizeof session.socket_path, section_data(socket), socket.size);
+  session.process_key = random_key();
+  return true;
+}
+
+}  // namespace
+
+uint64_t random_key() {
+  uint64_t key = 0;
+  while (key == 0) {
+    if (failed(raw(SYS_getrandom, &key, sizeof key, 0))) {
+      key = coarse_now_ns() * 0x9E3779B97F4A7C15U + static_cast<uint64_t>(raw(SYS_gettid));
+    }
+  }
+  return key;
+}
+
+bool section_has_name(const local::Section& section, const char* name) {
+  const char* at = section_data(section);
+  const char* end = at + section.size;
+  while (at < end) {
+    size_t length = strnlen(at, static_cast<size_t>(end - at));
+    if (strlen(name) == length && strncmp(at, name, length) == 0) {
+      return true;
+    }
+    at += length + 1;
+  }
+  return false;
+}
+
+MIRRORD_SLOW bool start_session() {
+  if (is_guarded()) {
+    return false;  // the thread that is looking right now calls a hooked function
+  }
+  SessionState expected = SessionState::kUnknown;
+  if (!session_state.compare_exchange_strong(expected, SessionState::kStarting)) {
+    return expected == SessionState::kActive;  // another thread is at it: not before main
+  }
+  SavedErrno saved;
+  Guard guard;
+  if (environment_value("MIRRORD_DONT_LOAD") != nullptr) {
+    report_and_exit("MIRRORD_DONT_LOAD is set and the mirrord library was loaded: ending the "
+                    "process, as that variable asks.");
+  }
+  if (!open_session()) {
+    session_state.store(SessionState::kInert, std::memory_order_release);
+    return false;
+  }
+  if (has_flag(local::kGuardStdFds)) {
+    guard_standard_descriptors();
+  }
+  resolve_all_originals();
+  take_inheritance();
+  if (!connect_at_start()) {
+    report_lost_session();
+  }
+  session_state.store(SessionState::kActive, std::memory_order_release);
+  return true;
+}
+
+}  // namespace mirrord::hook
