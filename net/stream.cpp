@@ -10,17 +10,17 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 namespace mirrord::net {
 
 Chunk Chunk::copy_of(std::span<const std::byte> bytes) {
-  Chunk chunk;
-  chunk.owner = std::make_unique_for_overwrite<std::byte[]>(bytes.size());
-  std::ranges::copy(bytes, chunk.owner.get());
-  chunk.data = chunk.owner.get();
-  chunk.size = bytes.size();
-  return chunk;
+  auto* block = static_cast<std::byte*>(std::malloc(std::max<std::size_t>(bytes.size(), 1)));
+  if (block == nullptr)
+    throw std::bad_alloc();
+  std::ranges::copy(bytes, block);
+  return take(block, 0, bytes.size());
 }
 
 Stream::Stream(Loop& loop, Fd socket, std::string peer_name)
@@ -28,10 +28,13 @@ Stream::Stream(Loop& loop, Fd socket, std::string peer_name)
   const int on = 1;
   // Fails on UNIX sockets, which have no such delay.
   ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  watcher_ = std::make_unique<FdWatcher>(loop_, socket_.get(), [this](int events) { on_ready(events); });
+  watcher_ =
+      std::make_unique<FdWatcher>(loop_, socket_.get(), [this](int events) { on_ready(events); });
 }
 
-Stream::~Stream() { *alive_ = false; }
+Stream::~Stream() {
+  *alive_ = false;
+}
 
 void Stream::start(Handlers handlers) {
   handlers_ = std::make_shared<Handlers>(std::move(handlers));

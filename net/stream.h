@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdlib>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -15,13 +16,20 @@
 
 namespace mirrord::net {
 
-// Bytes waiting to be written, with whatever owns them. Move-only.
+// Bytes waiting to be written, with the malloc'ed block that holds them. Move-only.
 struct Chunk {
-  std::unique_ptr<std::byte[]> owner;
+  struct Free {
+    void operator()(std::byte* block) const { std::free(block); }
+  };
+  std::unique_ptr<std::byte, Free> owner;
   const std::byte* data = nullptr;
   std::size_t size = 0;
 
   static Chunk copy_of(std::span<const std::byte> bytes);
+  // Takes over `block`, which malloc or realloc returned.
+  static Chunk take(std::byte* block, std::size_t offset, std::size_t size) {
+    return {std::unique_ptr<std::byte, Free>(block), block + offset, size};
+  }
 };
 
 // Reads into memory that its user hands out (so a large payload arrives where it stays) and

@@ -1,0 +1,165 @@
+// applets/agent/environment.cpp — environment entries, name patterns and the built-in exclusions.
+#include "applets/agent/environment.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace mirrord::agent {
+namespace {
+
+// Sorted: looked up by binary search.
+constexpr auto kExcluded = std::to_array<std::string_view>({
+    "BUNDLER_ORIG_BUNDLER_ORIG_MANPATH",
+    "BUNDLER_ORIG_BUNDLER_VERSION",
+    "BUNDLER_ORIG_BUNDLE_BIN_PATH",
+    "BUNDLER_ORIG_BUNDLE_GEMFILE",
+    "BUNDLER_ORIG_GEM_HOME",
+    "BUNDLER_ORIG_MANPATH",
+    "BUNDLER_ORIG_PATH",
+    "BUNDLER_ORIG_RB_USER_INSTALL",
+    "BUNDLER_ORIG_RUBYLIB",
+    "BUNDLER_ORIG_RUBYOPT",
+    "BUNDLER_VERSION",
+    "BUNDLE_APP_CONFIG",
+    "BUNDLE_BIN_PATH",
+    "BUNDLE_FORCE_RUBY_PLATFORM",
+    "BUNDLE_GEMFILE",
+    "BUNDLE_GEM_PATH",
+    "BUNDLE_PATH",
+    "BUNDLE_WITHOUT",
+    "CATALINA_HOME",
+    "CLASSPATH",
+    "DOTNET_EnableDiagnostics",
+    "DOTNET_STARTUP_HOOKS",
+    "GEM_HOME",
+    "GEM_PATH",
+    "GOMODCACHE",
+    "GOPATH",
+    "HOME",
+    "HOMEPATH",
+    "JAVA_EXE",
+    "JAVA_HOME",
+    "JAVA_TOOL_OPTIONS",
+    "MIRRORD_LOG",
+    "PATH",
+    "PWD",
+    "PYTHONPATH",
+    "RUBYLIB",
+    "RUBYOPT",
+    "RUST_LOG",
+    "_JAVA_OPTIONS",
+});
+static_assert(std::ranges::is_sorted(kExcluded));
+
+// Length of the UTF-8 sequence at the start of `text`, or 0 when there is none.
+std::size_t sequence_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  const auto continues = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
+  const std::uint8_t first = byte(0);
+  if (first < 0x80)
+    return 1;
+  if (first >= 0xC2 && first <= 0xDF)
+    return continues(1) ? 2 : 0;
+  if (first >= 0xE0 && first <= 0xEF) {
+    if (!continues(1) || !continues(2))
+      return 0;
+    const bool is_overlong = first == 0xE0 && byte(1) < 0xA0;
+    const bool is_surrogate = first == 0xED && byte(1) >= 0xA0;
+    return is_overlong || is_surrogate ? 0 : 3;
+  }
+  if (first >= 0xF0 && first <= 0xF4) {
+    if (!continues(1) || !continues(2) || !continues(3))
+      return 0;
+    const bool is_overlong = first == 0xF0 && byte(1) < 0x90;
+    const bool is_beyond = first == 0xF4 && byte(1) >= 0x90;
+    return is_overlong || is_beyond ? 0 : 4;
+  }
+  return 0;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text);
+    if (length == 0)
+      return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+std::string to_utf8_lossy(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text);
+    if (length == 0)
+      result += "\xEF\xBF\xBD";
+    else
+      result += text.substr(0, length);
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return result;
+}
+
+void add_entry(Environment& environment, std::string_view entry) {
+  const std::size_t equals = entry.find('=');
+  if (equals == 0 || equals == std::string_view::npos || !is_utf8(entry))
+    return;
+  environment[std::string(entry.substr(0, equals))] = entry.substr(equals + 1);
+}
+
+void add_environ(Environment& environment, std::string_view content) {
+  while (!content.empty()) {
+    const std::size_t end = content.find('\0');
+    add_entry(environment, content.substr(0, end));
+    content.remove_prefix(end == std::string_view::npos ? content.size() : end + 1);
+  }
+}
+
+bool matches_pattern(std::string_view name, std::string_view pattern) {
+  std::size_t n = 0;
+  std::size_t p = 0;
+  // Where to go on when the text after the last star does not fit: one character further.
+  std::size_t star = std::string_view::npos;
+  std::size_t resume = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      resume = n;
+    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
+      const std::size_t length = std::max<std::size_t>(sequence_length(name.substr(n)), 1);
+      n += pattern[p] == '?' ? length : 1;
+      ++p;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      n = ++resume;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+bool is_always_excluded(std::string_view name) {
+  return std::ranges::binary_search(kExcluded, name);
+}
+
+Environment select_environment(const Environment& environment, std::span<const std::string> filter,
+                               std::span<const std::string> select) {
+  const auto matches_any = [](std::string_view name, std::span<const std::string> patterns) {
+    return std::ranges::any_of(
+        patterns, [&](const std::string& pattern) { return matches_pattern(name, pattern); });
+  };
+  Environment selected;
+  for (const auto& [name, value] : environment) {
+    const bool is_wanted = select.empty() || matches_any(name, select);
+    if (is_wanted && !is_always_excluded(name) && !matches_any(name, filter))
+      selected.emplace_hint(selected.end(), name, value);
+  }
+  return selected;
+}
+
+}  // namespace mirrord::agent
