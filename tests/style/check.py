@@ -172,6 +172,17 @@ def check_paths(name, text):
             yield number, f"names a place on one machine: {match.group().strip()}"
 
 
+def check_notes(name, text):
+    if name != "third_party_notes.md":
+        return
+    table = Path(__file__).resolve().parents[2] / "cmake/dependencies.txt"
+    for line in table.read_text().splitlines():
+        if line and not line.startswith("#"):
+            library, version, _, sha256, *_ = line.split()
+            if not any(version in row and sha256 in row for row in text.splitlines()):
+                yield 1, f"has no row with the version and sum of {library} in cmake/dependencies.txt"
+
+
 RULES = {
     "includes": check_includes,
     "first_line": check_first_line,
@@ -179,6 +190,7 @@ RULES = {
     "banned": check_banned,
     "coroutines": check_coroutines,
     "paths": check_paths,
+    "notes": check_notes,
 }
 
 
