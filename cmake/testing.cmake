@@ -12,15 +12,17 @@ function(mirrord_unit_test name)
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
   endif()
+  set(prefix ${name}.)
   if(CMAKE_CROSSCOMPILING)
-    list(APPEND arg_LABEL ${CMAKE_SYSTEM_PROCESSOR})
+    string(APPEND arg_LABEL -${CMAKE_SYSTEM_PROCESSOR})  # -L unit and -L aarch64 both find it
+    set(prefix ${CMAKE_SYSTEM_PROCESSOR}.${name}.)
+  elseif(MIRRORD_SANITIZE)
+    string(APPEND arg_LABEL -sanitizer)
+    set(prefix sanitizer.${name}.)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE mirrord_options ${arg_LIBRARIES} deps::gtest)
-  if(MIRRORD_SANITIZE)
-    list(APPEND arg_LABEL sanitizer)
-  endif()
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX "${name}."
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${prefix}
                        PROPERTIES LABELS "${arg_LABEL}" TIMEOUT 120)
 endfunction()
 

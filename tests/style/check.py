@@ -17,6 +17,11 @@ DIRECTIONS = {
 }
 OUR_FOLDERS = ("applets/", "k8s/", "net/", "proto/", "hook/", "tests/", "bench/")
 
+# Functions that need shared libraries at run time in a static glibc program, or that block a loop.
+BANNED_CALLS = re.compile(
+    r"(?<![\w:.>])(?:::)?(getaddrinfo|getnameinfo|gethostby\w+|getpw(?:nam|uid)(?:_r)?|getgr(?:nam|gid)(?:_r)?|"
+    r"uv_getaddrinfo|uv_getnameinfo|uv_os_get_passwd|dlopen)\s*\(")
+
 BANNED_HEADERS = ("iostream", "sstream", "regex", "locale", "format")
 
 MAX_FILE_LINES = 800
@@ -127,6 +132,11 @@ def check_banned(name, text):
         match = re.match(r"\s*#\s*include\s*<(\w+)>", line)
         if match and match.group(1) in BANNED_HEADERS:
             yield number, f"<{match.group(1)}> is not used here: it doubles the program"
+    if name.startswith(("applets/", "net/", "k8s/")):
+        for number, line in enumerate(without_comments_and_strings(text).splitlines(), 1):
+            match = BANNED_CALLS.search(line)
+            if match:
+                yield number, f"{match.group(1)} does not work in a static program"
 
 
 def check_coroutines(name, text):

@@ -54,6 +54,9 @@ def test_coroutines():
 def test_paths_and_banned():
     assert verdict("banned", "net/a.cpp", "#include <regex>\n") == [1]
     assert verdict("banned", "net/a.cpp", "#include <string>\n") == []
+    assert verdict("banned", "net/a.cpp", "x = ::getaddrinfo(a, b, c, d);\n") == [1]
+    assert verdict("banned", "net/a.cpp", "ares_getaddrinfo(a, b);  // not getaddrinfo()\n") == []
+    assert verdict("banned", "hook/a.cpp", "getaddrinfo(a, b, c, d);\n") == []
     assert verdict("paths", "docs/a.md", "cd /root/" + ".cache\n") == [1]
     assert verdict("paths", "docs/a.md", "/proc/1/root/etc\n") == []
 
