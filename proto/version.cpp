@@ -67,7 +67,7 @@ SemVer settle(const SemVer& own, const SemVer& client) {
   return settled;
 }
 
-bool supports(const SemVer& peer, Gate gate) {
+bool satisfies(const SemVer& peer, Gate gate) {
   const GateRow& row = kGates[static_cast<std::size_t>(gate)];
   return peer.pre.empty() &&
          std::tie(peer.major, peer.minor, peer.patch) >= std::tie(row.major, row.minor, row.patch);

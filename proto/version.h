@@ -119,6 +119,6 @@ static_assert(gates_are_complete(), "one row per gate, in order");
 
 // Whether a peer of this version may be sent what the gate covers. As in Rust's requirement
 // ">=x.y.z": build metadata is ignored, and a pre-release passes no gate at all.
-bool supports(const SemVer& peer, Gate gate);
+bool satisfies(const SemVer& peer, Gate gate);
 
 }  // namespace mirrord::proto
