@@ -51,6 +51,12 @@ class Bytes {
   std::span<std::byte> span() { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
+  // Gives the block away; free() releases it.
+  [[nodiscard]] std::byte* release() {
+    size_ = capacity_ = 0;
+    return std::exchange(data_, nullptr);
+  }
+
   // Fill in place: read into spare(), then commit() what arrived.
   std::span<std::byte> spare() { return {data_ + size_, capacity_ - size_}; }
   void commit(std::size_t count) { size_ += std::min(count, capacity_ - size_); }
