@@ -19,8 +19,8 @@
 #include "net/loop.h"
 #include "net/stream.h"
 #include "proto/client_message.h"
-#include "proto/codec.h"
 #include "proto/daemon_message.h"
+#include "proto/stream_decoder.h"
 #include "proto/version.h"
 
 namespace mirrord::intproxy {
@@ -148,6 +148,12 @@ class AgentLink {
   bool take_connect_reply(proto::DaemonMessage& message);
   void on_ping_timer();
   void send_control(proto::ClientMessage&& message);
+  // False when the message cannot be encoded; then nothing was queued.
+  bool enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message);
+  template <class T>
+  void answer_next(std::deque<Reply<T>>& pending, proto::Res<T>&& result);
+  template <class Callback>
+  bool refuse_if_lost(Callback& reply);
   void schedule_pump();
   void pump();
   void fail_all_pending();

@@ -4,9 +4,10 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -68,6 +69,7 @@ class Call {
 
   void fail(int error_number);
   void succeed();  // an answer without contents
+  void ignore();   // the hook waits for none (kClose of a file that was only read)
   template <class T>
     requires std::is_trivially_copyable_v<T>
   void answer(const T& fixed, std::span<const std::byte> tail = {}, int descriptor = -1) {
@@ -120,6 +122,8 @@ class LocalConnection : public std::enable_shared_from_this<LocalConnection> {
   bool receive();
   void send(int error_number, local::MessageType type, std::span<const std::byte> fixed,
             std::span<const std::byte> tail, int descriptor);
+  void transmit(std::span<const std::byte> first, std::span<const std::byte> second,
+                std::span<const std::byte> third, int descriptor);
   void finish_call();
 
   LocalServer& server_;
@@ -149,7 +153,9 @@ class LocalServer {
   LocalServer& operator=(const LocalServer&) = delete;
 
   Status listen(const std::string& path);
-  void adopt(Fd socket, pid_t peer);  // a connected socket (kFork, tests)
+  // A connected socket (kFork, tests). `peer` 0: told by the kernel with the first packet.
+  std::shared_ptr<LocalConnection> adopt(Fd socket, pid_t peer);
+  void stop_listening();
   void close_all();
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
 
