@@ -2,6 +2,7 @@
 #include <sys/random.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "applets/intproxy/agent_link.h"
@@ -35,11 +36,11 @@ void AgentLink::connect(Outgoing kind, proto::SocketAddress remote, Sender& send
       reply(std::unexpected(std::move(error)));
     });
   };
-  if (kind == Outgoing::kSeqpacket && !supports(proto::kOutgoingSeqpacket)) {
+  if (kind == Outgoing::kSeqpacket && !supports(proto::Gate::kOutgoingSeqpacket)) {
     refuse(proto::ResponseError::make<"NotImplemented">());
     return;
   }
-  if (!supports(proto::kOutgoingConnectV2)) {
+  if (!supports(proto::Gate::kOutgoingConnectV2)) {
     proto::LayerConnect request{std::move(remote)};
     ClientMessage message =
         kind == Outgoing::kTcp

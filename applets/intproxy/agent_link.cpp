@@ -1,6 +1,7 @@
 // applets/intproxy/agent_link.cpp — handshake, keep-alive and the fair queue towards the agent.
 #include "applets/intproxy/agent_link.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "proto/codec.h"
@@ -12,12 +13,8 @@ namespace {
 constexpr std::size_t kQuantum = 64 * 1024;
 
 net::Chunk chunk_of(proto::Bytes&& bytes) {
-  net::Chunk chunk;
-  auto owner = std::make_shared<proto::Bytes>(std::move(bytes));
-  chunk.data = owner->data();
-  chunk.size = owner->size();
-  chunk.owner = std::move(owner);
-  return chunk;
+  const std::size_t size = bytes.size();
+  return net::Chunk::take(bytes.release(), 0, size);
 }
 
 }  // namespace
@@ -85,7 +82,7 @@ void AgentLink::start(Handlers handlers) {
     lose({ErrorCode::kTimeout, "shake hands with " + peer_name_ + ": no answer in time",
           "Check that the address is that of a mirrord agent.", 0});
   });
-  send_control(proto::ClientMessage::make<"SwitchProtocolVersion">(proto::announced_version()));
+  send_control(proto::ClientMessage::make<"SwitchProtocolVersion">(proto::client_version()));
 }
 
 void AgentLink::close(std::string_view why) {
@@ -178,7 +175,7 @@ void AgentLink::on_version(const proto::SemVer& settled) {
   }
   speaks_flight_ = proto::speaks_flight(settled);
   is_ready_ = true;
-  if (supports(proto::kClientReadyForLogs)) {
+  if (supports(proto::Gate::kClientReadyForLogs)) {
     send_control(proto::ClientMessage::make<"ReadyForLogs">());
   }
   heard_since_ping_ = true;
@@ -306,16 +303,6 @@ void AgentLink::fail_all_pending() {
   }
 }
 
-// A request that comes after the loss: its caller must not be called back before it returns.
-template <class Callback>
-bool AgentLink::refuse_if_lost(Callback& reply) {
-  if (!is_lost_) {
-    return false;
-  }
-  loop_.defer([reply = std::move(reply)]() mutable { reply(std::unexpected(agent_lost_error())); });
-  return true;
-}
-
 // ---- requests
 
 void AgentLink::send_file(proto::FileRequest&& request, FileCallback reply) {
@@ -356,7 +343,7 @@ void AgentLink::resolve(proto::GetAddrInfoRequestV2 request, Reply<proto::DnsLoo
     return;
   }
   auto message =
-      supports(proto::kAddrInfoV2)
+      supports(proto::Gate::kAddrinfoV2)
           ? proto::ClientMessage::make<"GetAddrInfoRequestV2">(std::move(request))
           : proto::ClientMessage::make<"GetAddrInfoRequest">(
                 proto::GetAddrInfoRequest{std::move(request.node)});
@@ -372,7 +359,7 @@ void AgentLink::resolve_reverse(proto::Ip address, Reply<std::string> reply) {
   if (refuse_if_lost(reply)) {
     return;
   }
-  if (!supports(proto::kReverseDns)) {
+  if (!supports(proto::Gate::kReverseDns)) {
     loop_.defer([reply = std::move(reply)]() mutable {
       reply(std::unexpected(proto::ResponseError::make<"NotImplemented">()));
     });
@@ -396,18 +383,12 @@ bool AgentLink::enqueue(const std::shared_ptr<Sender::Queue>& queue,
   }
   Sender::Queue::Message entry;
   entry.size = encoded->size();
-  const std::size_t split = encoded->payload.empty() ? encoded->frame.size() : encoded->split;
-  const bool has_tail = split < encoded->frame.size();
-  entry.parts[0] = chunk_of(std::move(encoded->frame));
-  if (has_tail) {
-    entry.parts[2].data = entry.parts[0].data + split;
-    entry.parts[2].size = entry.parts[0].size - split;
-    entry.parts[2].owner = entry.parts[0].owner;
-    entry.parts[0].size = split;
-  }
   if (!encoded->payload.empty()) {
+    entry.parts[2] = net::Chunk::copy_of(encoded->tail());
+    encoded->frame.truncate(encoded->split);
     entry.parts[1] = chunk_of(std::move(encoded->payload));
   }
+  entry.parts[0] = chunk_of(std::move(encoded->frame));
   queue->bytes += entry.size;
   queue->was_full = queue->was_full || queue->bytes > Sender::kHighMark;
   queue->messages.push_back(std::move(entry));

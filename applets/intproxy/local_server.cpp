@@ -311,6 +311,19 @@ void LocalServer::stop_listening() {
   listener_.reset();
 }
 
+void LocalServer::close_connections_of(const Process& process) {
+  std::vector<std::shared_ptr<LocalConnection>> doomed;
+  for (const auto& [address, connection] : connections_) {
+    if (connection->process() == &process) {
+      doomed.push_back(connection);
+    }
+  }
+  for (const std::shared_ptr<LocalConnection>& connection : doomed) {
+    connection->set_process(nullptr);
+    connection->close();
+  }
+}
+
 void LocalServer::close_all() {
   stop_listening();
   while (!connections_.empty()) {

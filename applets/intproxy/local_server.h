@@ -16,6 +16,7 @@
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "net/error.h"
@@ -27,7 +28,7 @@ namespace mirrord::intproxy {
 
 class LocalServer;
 class LocalConnection;
-class Process;
+struct Process;
 
 // A packet as it came. Its bytes live until the handler returns.
 struct Request {
@@ -88,17 +89,18 @@ class Call {
   local::MessageType type_;
 };
 
-// One program image of the session, or several in a row (exec).
-class Process {
- public:
+// One program image of the session.
+struct Process {
   std::uint64_t key = 0;
   pid_t pid = 0;
   std::string name;
-  // How many of the process's own references each handle has (1: dup'ed descriptors share it).
-  std::unordered_map<local::Handle, int> handles;
+  std::unordered_set<local::Handle> handles;  // dup'ed descriptors share one
   std::size_t connections = 0;
-  std::uint64_t next_key = 0;  // not 0: an exec is under way, this image takes over
-  Fd pidfd;                    // readable when the process has ended; may be closed (refused)
+  // A child or next image that was announced (kFork without its connection, kExec) but has not
+  // said hello. It holds its handles already.
+  bool is_announced = false;
+  std::uint64_t parent_key = 0;
+  Fd pidfd;  // readable when the process has ended; closed when it could not be opened
   std::unique_ptr<net::FdWatcher> watcher;
 };
 
@@ -156,6 +158,7 @@ class LocalServer {
   // A connected socket (kFork, tests). `peer` 0: told by the kernel with the first packet.
   std::shared_ptr<LocalConnection> adopt(Fd socket, pid_t peer);
   void stop_listening();
+  void close_connections_of(const Process& process);
   void close_all();
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
 
