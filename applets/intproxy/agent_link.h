@@ -55,7 +55,7 @@ class AgentLink {
   [[nodiscard]] const Error& loss() const { return loss_; }
   // The version that both sides use, and its gates: supports(proto::Gate::kReadlink).
   [[nodiscard]] const proto::SemVer& version() const { return version_; }
-  [[nodiscard]] bool supports(proto::Gate gate) const { return proto::supports(version_, gate); }
+  [[nodiscard]] bool supports(proto::Gate gate) const { return proto::satisfies(version_, gate); }
   // The agent gives descriptor numbers out in order: reserve_descriptor() says the next one.
   [[nodiscard]] bool speaks_flight() const { return speaks_flight_; }
 

@@ -3,84 +3,21 @@
 
 #include <cerrno>
 
+#include "proto/errors.h"
+
 namespace mirrord::intproxy {
 namespace {
 
 constexpr proto::u32 kAgentLostCode = 1;  // as the original numbers it
 
-// For errors that carry no number.
-int errno_of_kind(const proto::ErrorKindInternal& kind) {
-  using K = proto::ErrorKindInternal;
-  switch (kind.index()) {
-    case K::index_of<"NotFound">:
-      return ENOENT;
-    case K::index_of<"PermissionDenied">:
-      return EACCES;
-    case K::index_of<"ConnectionRefused">:
-      return ECONNREFUSED;
-    case K::index_of<"ConnectionReset">:
-      return ECONNRESET;
-    case K::index_of<"HostUnreachable">:
-      return EHOSTUNREACH;
-    case K::index_of<"NetworkUnreachable">:
-      return ENETUNREACH;
-    case K::index_of<"AlreadyExists">:
-      return EEXIST;
-    case K::index_of<"NotADirectory">:
-      return ENOTDIR;
-    case K::index_of<"IsADirectory">:
-      return EISDIR;
-    case K::index_of<"DirectoryNotEmpty">:
-      return ENOTEMPTY;
-    case K::index_of<"InvalidInput">:
-      return EINVAL;
-    case K::index_of<"TimedOut">:
-      return ETIMEDOUT;
-    case K::index_of<"FilesystemLoop">:
-      return ELOOP;
-    case K::index_of<"Unsupported">:
-      return ENOTSUP;
-    default:
-      return EIO;
-  }
-}
-
-int errno_of_remote(const proto::RemoteError& error) {
-  return error.is<"ConnectTimedOut">() ? ETIMEDOUT : EINVAL;
-}
-
 }  // namespace
 
 int errno_of(const proto::ResponseError& error) {
-  using E = proto::ResponseError;
-  switch (error.index()) {
-    case E::index_of<"IdsExhausted">:
-      return ENOMEM;
-    case E::index_of<"NotFound">:
-    case E::index_of<"OpenLocal">:
-      return ENOENT;
-    case E::index_of<"NotDirectory">:
-      return ENOTDIR;
-    case E::index_of<"NotFile">:
-      return EISDIR;
-    case E::index_of<"RemoteIO">: {
-      const proto::RemoteIOError& io = error.get<"RemoteIO">();
-      const int number = io.raw_os_error.value_or(0);
-      return number > 0 && number < 4096 ? number : errno_of_kind(io.kind);
-    }
-    case E::index_of<"Remote">:
-      return errno_of_remote(error.get<"Remote">());
-    case E::index_of<"PortAlreadyStolen">:
-    case E::index_of<"StripPrefix">:
-      return EINVAL;
-    case E::index_of<"NotImplemented">:
-      return ENOTSUP;
-    case E::index_of<"Forbidden">:
-    case E::index_of<"ForbiddenWithReason">:
-      return EACCES;
-    default:
-      return EIO;  // SystemFailure, DnsLookup
+  if (error.is<"NotImplemented">()) {
+    return ENOTSUP;
   }
+  const int number = proto::to_errno(error);
+  return number > 0 ? number : EIO;
 }
 
 proto::ResponseError agent_lost_error() {
@@ -94,8 +31,7 @@ bool is_agent_lost(const proto::ResponseError& error) {
 }
 
 proto::ResponseError io_error(int error_number) {
-  proto::RemoteIOError error{error_number, proto::ErrorKindInternal::make<"Other">()};
-  return proto::ResponseError::make<"RemoteIO">(std::move(error));
+  return proto::from_errno(error_number);
 }
 
 local::Metadata to_local(const proto::MetadataInternal& metadata) {
