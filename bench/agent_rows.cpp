@@ -32,7 +32,8 @@ struct Bench {
   // A time judged against the echo: `original` µs there times `share`.
   void add(const std::string& name, double us, double original, double share) {
     rows.push_back({"agent", name, kEcho, echo_us, us, "µs", Kind::kTime,
-                    original / kEchoThere * share, "original " + std::to_string(static_cast<int>(original)) + " µs there"});
+                    original / kEchoThere * share,
+                    "original " + std::to_string(static_cast<int>(original)) + " µs there"});
   }
 };
 
@@ -63,10 +64,13 @@ void measure_echo(Bench& bench) {
 void measure_session(Bench& bench) {
   WireClient client(bench.port, "1.29.0");
   const proto::Bytes ping = encode(ClientMessage::make<"Ping">());
-  bench.add("ping round trip", p50_us(bench.count(20000), [&] {
-              client.send_raw(ping);
-              client.receive();
-            }), 12, 1.0);
+  bench.add("ping round trip",
+            p50_us(bench.count(20000),
+                   [&] {
+                     client.send_raw(ping);
+                     client.receive();
+                   }),
+            12, 1.0);
 
   constexpr int kBatch = 1000;
   proto::Bytes many;
@@ -80,69 +84,100 @@ void measure_session(Bench& bench) {
     }
   });
   bench.add("ping, 1,000 without waiting, each", batch_us / kBatch, 3.58, 1.0 / 3);
-  bench.add("new connection + version + ping", p50_us(bench.count(2000), [&] {
-              WireClient fresh(bench.port, "1.29.0");
-              fresh.send_raw(ping);
-              fresh.receive();
-            }), 159, 0.7);
-  const proto::Bytes all = encode(ClientMessage::make<"GetEnvVarsRequest">(
-      proto::GetEnvVarsRequest{{}, {"*"}}));
-  bench.add("environment, all", p50_us(bench.count(3000), [&] {
-              client.send_raw(all);
-              client.receive();
-            }), 83, 0.5);
+  bench.add("new connection + version + ping",
+            p50_us(bench.count(2000),
+                   [&] {
+                     WireClient fresh(bench.port, "1.29.0");
+                     fresh.send_raw(ping);
+                     fresh.receive();
+                   }),
+            159, 0.7);
+  const proto::Bytes all =
+      encode(ClientMessage::make<"GetEnvVarsRequest">(proto::GetEnvVarsRequest{{}, {"*"}}));
+  bench.add("environment, all",
+            p50_us(bench.count(3000),
+                   [&] {
+                     client.send_raw(all);
+                     client.receive();
+                   }),
+            83, 0.5);
 }
 
 void measure_small_files(Bench& bench) {
   const std::string small = bench.options.folder + "/small";
   WireClient client(bench.port, "1.29.0");
-  bench.add("open + read + close of 200 B, three trips", p50_us(bench.count(5000), [&] {
-              client.send(open_message(small));
-              const auto opened = client.receive_file<"Open">();
-              client.send(file(FileRequest::make<"Read">(proto::ReadFileRequest{opened->fd, 4096})));
-              client.receive_file<"Read">();
-              client.send(file(FileRequest::make<"Close">(proto::CloseFileRequest{opened->fd})));
-              client.send(ClientMessage::make<"Ping">());
-              client.receive();
-            }), 51, 0.75);
+  bench.add(
+      "open + read + close of 200 B, three trips",
+      p50_us(
+          bench.count(5000),
+          [&] {
+            client.send(open_message(small));
+            const auto opened = client.receive_file<"Open">();
+            client.send(file(FileRequest::make<"Read">(proto::ReadFileRequest{opened->fd, 4096})));
+            client.receive_file<"Read">();
+            client.send(file(FileRequest::make<"Close">(proto::CloseFileRequest{opened->fd})));
+            client.send(ClientMessage::make<"Ping">());
+            client.receive();
+          }),
+      51, 0.75);
   WireClient flight(bench.port, "1.29.0+flight");
   std::uint64_t next_fd = 0;
-  bench.add("the same in one flight", p50_us(bench.count(5000), [&] {
-              const std::uint64_t fd = next_fd++;
-              proto::Bytes together = encode(open_message(small));
-              together.append(encode(file(FileRequest::make<"Read">(proto::ReadFileRequest{fd, 4096}))).span());
-              together.append(encode(file(FileRequest::make<"Close">(proto::CloseFileRequest{fd}))).span());
-              flight.send_raw(together);
-              flight.receive_file<"Open">();
-              if (!flight.receive_file<"Read">()) {
-                WireClient::give_up("descriptors are not handed out in order");
-              }
-            }), 51, 0.4);
-  const ClientMessage stat = file(FileRequest::make<"Xstat">(proto::XstatRequest{Path(small), {}, true}));
-  bench.add("stat", p50_us(bench.count(10000), [&] {
-              client.send(stat);
-              client.receive_file<"Xstat">();
-            }), 20, 0.7);
-  bench.add("open of a missing file", p50_us(bench.count(10000), [&] {
-              client.send(open_message(small + "-missing"));
-              client.receive_file<"Open">();
-            }), 20, 0.7);
+  bench.add(
+      "the same in one flight",
+      p50_us(
+          bench.count(5000),
+          [&] {
+            const std::uint64_t fd = next_fd++;
+            proto::Bytes together = encode(open_message(small));
+            together.append(
+                encode(file(FileRequest::make<"Read">(proto::ReadFileRequest{fd, 4096}))).span());
+            together.append(
+                encode(file(FileRequest::make<"Close">(proto::CloseFileRequest{fd}))).span());
+            flight.send_raw(together);
+            flight.receive_file<"Open">();
+            if (!flight.receive_file<"Read">()) {
+              WireClient::give_up("descriptors are not handed out in order");
+            }
+          }),
+      51, 0.4);
+  const ClientMessage stat =
+      file(FileRequest::make<"Xstat">(proto::XstatRequest{Path(small), {}, true}));
+  bench.add("stat",
+            p50_us(bench.count(10000),
+                   [&] {
+                     client.send(stat);
+                     client.receive_file<"Xstat">();
+                   }),
+            20, 0.7);
+  bench.add("open of a missing file",
+            p50_us(bench.count(10000),
+                   [&] {
+                     client.send(open_message(small + "-missing"));
+                     client.receive_file<"Open">();
+                   }),
+            20, 0.7);
 }
 
 void measure_listing(Bench& bench) {
   WireClient client(bench.port, "1.29.0");
-  bench.add("opendir + 500 entries in batches of 128", p50_us(bench.count(500), [&] {
-              client.send(open_message(bench.options.folder + "/entries"));
-              const auto opened = client.receive_file<"Open">();
-              client.send(file(FileRequest::make<"FdOpenDir">(proto::FdOpenDirRequest{opened->fd})));
-              const auto stream = client.receive_file<"OpenDir">();
-              for (std::size_t got = 1; got > 0;) {
-                client.send(file(FileRequest::make<"ReadDirBatch">(proto::ReadDirBatchRequest{stream->fd, 128})));
-                got = client.receive_file<"ReadDirBatch">()->dir_entries.size();
-              }
-              client.send(file(FileRequest::make<"CloseDir">(proto::CloseDirRequest{stream->fd})));
-              client.send(file(FileRequest::make<"Close">(proto::CloseFileRequest{opened->fd})));
-            }), 1142, 0.3);
+  bench.add(
+      "opendir + 500 entries in batches of 128",
+      p50_us(
+          bench.count(500),
+          [&] {
+            client.send(open_message(bench.options.folder + "/entries"));
+            const auto opened = client.receive_file<"Open">();
+            client.send(file(FileRequest::make<"FdOpenDir">(proto::FdOpenDirRequest{opened->fd})));
+            const auto stream = client.receive_file<"OpenDir">();
+            for (std::size_t got = 1; got > 0;) {
+              client.send(file(
+                  FileRequest::make<"ReadDirBatch">(proto::ReadDirBatchRequest{stream->fd, 128})));
+              got = client.receive_file<"ReadDirBatch">()->dir_entries.size();
+            }
+            client.send(file(FileRequest::make<"CloseDir">(proto::CloseDirRequest{stream->fd})));
+            client.send(file(FileRequest::make<"Close">(proto::CloseFileRequest{opened->fd})));
+          }),
+      1142, 0.3);
 }
 
 // MiB/s of `total` bytes in requests of `size` with `window` in flight.
@@ -150,7 +185,8 @@ double read_rate(Bench& bench, std::uint64_t total, std::uint64_t size, int wind
   WireClient client(bench.port, "1.29.0");
   client.send(open_message(bench.options.folder + "/large"));
   const std::uint64_t fd = client.receive_file<"Open">()->fd;
-  const proto::Bytes request = encode(file(FileRequest::make<"Read">(proto::ReadFileRequest{fd, size})));
+  const proto::Bytes request =
+      encode(file(FileRequest::make<"Read">(proto::ReadFileRequest{fd, size})));
   const double begin = now_us();
   std::uint64_t done = 0;
   int pending = 0;
@@ -223,8 +259,8 @@ proto::SocketAddress to_loopback(std::uint16_t port) {
 }
 
 std::uint64_t connect_out(WireClient& client, std::uint16_t port) {
-  client.send(ClientMessage::make<"TcpOutgoing">(proto::LayerTcpOutgoing::make<"ConnectV2">(
-      proto::LayerConnectV2{{}, to_loopback(port)})));
+  client.send(ClientMessage::make<"TcpOutgoing">(
+      proto::LayerTcpOutgoing::make<"ConnectV2">(proto::LayerConnectV2{{}, to_loopback(port)})));
   for (;;) {
     proto::DaemonMessage message = client.receive();
     auto* tcp = message.get_if<"TcpOutgoing">();
@@ -239,7 +275,8 @@ std::uint64_t connect_out(WireClient& client, std::uint16_t port) {
 
 ClientMessage write_out(std::uint64_t id, std::span<const std::byte> bytes) {
   proto::LayerWrite write{id, proto::Bytes(bytes)};
-  return ClientMessage::make<"TcpOutgoing">(proto::LayerTcpOutgoing::make<"Write">(std::move(write)));
+  return ClientMessage::make<"TcpOutgoing">(
+      proto::LayerTcpOutgoing::make<"Write">(std::move(write)));
 }
 
 // Bytes of the next read of connection data; 0 at its end.
@@ -267,22 +304,29 @@ void close_out(WireClient& client, std::uint64_t id) {
 void measure_outgoing(Bench& bench) {
   const auto echo = make_echo_server();
   WireClient client(bench.port, "1.29.0");
-  bench.add("outgoing TCP connect", p50_us(bench.count(2000), [&] {
-              close_out(client, connect_out(client, echo->port()));
-            }), 141, 0.7);
+  bench.add(
+      "outgoing TCP connect",
+      p50_us(bench.count(2000), [&] { close_out(client, connect_out(client, echo->port())); }), 141,
+      0.7);
   const std::vector<std::byte> small(64);
-  bench.add("outgoing connect + first echo", p50_us(bench.count(1000), [&] {
-              const std::uint64_t id = connect_out(client, echo->port());
-              client.send(write_out(id, small));
-              receive_data(client);
-              close_out(client, id);
-            }), 241, 0.7);
+  bench.add("outgoing connect + first echo",
+            p50_us(bench.count(1000),
+                   [&] {
+                     const std::uint64_t id = connect_out(client, echo->port());
+                     client.send(write_out(id, small));
+                     receive_data(client);
+                     close_out(client, id);
+                   }),
+            241, 0.7);
   const std::uint64_t id = connect_out(client, echo->port());
   const proto::Bytes packet = encode(write_out(id, small));
-  bench.add("echo of 64 B on an open connection", p50_us(bench.count(10000), [&] {
-              client.send_raw(packet);
-              receive_data(client);
-            }), 65, 0.6);
+  bench.add("echo of 64 B on an open connection",
+            p50_us(bench.count(10000),
+                   [&] {
+                     client.send_raw(packet);
+                     receive_data(client);
+                   }),
+            65, 0.6);
   close_out(client, id);
   const double many_us = p50_us(std::max(20 / bench.options.scale, 3), [&] {
     WireClient fresh(bench.port, "1.29.0");
@@ -348,18 +392,22 @@ void measure_lookup(Bench& bench) {
   const ClientMessage lookup = ClientMessage::make<"GetAddrInfoRequestV2">(
       proto::GetAddrInfoRequestV2{"localhost", 0, proto::AddressFamily::make<"Both">(),
                                   proto::SockType::make<"Stream">(), 0, 0});
-  bench.add("DNS, localhost", p50_us(bench.count(3000), [&] {
-              client.send(lookup);
-              client.receive();
-            }), 135, 0.5);
+  bench.add("DNS, localhost",
+            p50_us(bench.count(3000),
+                   [&] {
+                     client.send(lookup);
+                     client.receive();
+                   }),
+            135, 0.5);
 }
 
 }  // namespace
 
 void measure_agent(const Options& options, Rows& rows) {
   Bench bench{options, rows, free_port()};
-  const Background agent({options.mirrord, "agent", "-l", std::to_string(bench.port), "-t", "60", "targetless"},
-                         "agent ready");
+  const Background agent(
+      {options.mirrord, "agent", "-l", std::to_string(bench.port), "-t", "60", "targetless"},
+      "agent ready");
   WireClient holder(bench.port, "1.29.0");  // the agent ends with its last client
   measure_echo(bench);
   const double resident = resident_mib(agent.pid());
@@ -370,7 +418,8 @@ void measure_agent(const Options& options, Rows& rows) {
   measure_lookup(bench);
   measure_outgoing(bench);
   measure_outgoing_bulk(bench);
-  rows.push_back({"agent", "resident memory, one idle client", "allowed", 8, resident, "MiB", Kind::kTime, 1, ""});
+  rows.push_back({"agent", "resident memory, one idle client", "allowed", 8, resident, "MiB",
+                  Kind::kTime, 1, ""});
 }
 
 }  // namespace mirrord::bench

@@ -24,7 +24,8 @@ pid_t find_role(const std::string& executable, const std::string& role) {
     }
     std::array<char, 4096> text{};
     std::FILE* file = std::fopen((entry.path() / "cmdline").c_str(), "r");
-    const std::size_t size = file != nullptr ? std::fread(text.data(), 1, text.size() - 1, file) : 0;
+    const std::size_t size =
+        file != nullptr ? std::fread(text.data(), 1, text.size() - 1, file) : 0;
     if (file != nullptr) {
       std::fclose(file);
     }
@@ -44,19 +45,23 @@ void measure_footprint(const Options& options, Rows& rows) {
   const auto mib = [](const std::string& path) {
     return static_cast<double>(std::filesystem::file_size(path)) / 1048576;
   };
-  rows.push_back({"footprint", "executable, all roles and the hook", "allowed", 6, mib(options.mirrord), "MiB", Kind::kTime, 1, ""});
+  rows.push_back({"footprint", "executable, all roles and the hook", "allowed", 6,
+                  mib(options.mirrord), "MiB", Kind::kTime, 1, ""});
   const std::string extracted = options.folder + "/extracted";
   std::filesystem::create_directories(extracted);
   run_and_time_ms({options.mirrord, "extract", extracted});
   for (const auto& file : std::filesystem::directory_iterator(extracted)) {
-    rows.push_back({"footprint", "the hook", "allowed", 400, mib(file.path()) * 1024, "KiB", Kind::kTime, 1, ""});
+    rows.push_back({"footprint", "the hook", "allowed", 400, mib(file.path()) * 1024, "KiB",
+                    Kind::kTime, 1, ""});
   }
-  const Background session({options.mirrord, "demo", "--", "/bin/sh", "-c", "echo started; sleep 60"}, "started");
+  const Background session(
+      {options.mirrord, "demo", "--", "/bin/sh", "-c", "echo started; sleep 60"}, "started");
   ::usleep(500'000);
   for (const char* role : {"intproxy", "agent"}) {
     const pid_t pid = find_role(options.mirrord, role);
     if (pid > 0) {
-      rows.push_back({"footprint", std::string(role) + " resident, idle", "allowed", 8, resident_mib(pid), "MiB", Kind::kTime, 1, ""});
+      rows.push_back({"footprint", std::string(role) + " resident, idle", "allowed", 8,
+                      resident_mib(pid), "MiB", Kind::kTime, 1, ""});
     }
   }
 }

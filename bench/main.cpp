@@ -50,15 +50,16 @@ std::string number(double value) {
 // Markdown, so that the table can be put into a document as it is.
 int print(const Rows& rows) {
   int missed = 0;
-  std::printf("| what | measured | yardstick, same run | ratio | allowed | |\n|---|---|---|---|---|---|\n");
+  std::printf(
+      "| what | measured | yardstick, same run | ratio | allowed | |\n|---|---|---|---|---|---|\n");
   for (const Row& row : rows) {
     const char* sign = row.kind == Kind::kTime ? "≤" : "≥";
     const std::string limit = row.limit > 0 ? std::string(sign) + " " + number(row.limit) : "";
     missed += row.is_met() ? 0 : 1;
-    std::printf("| %s: %s | %s %s | %s %s (%s) | %s | %s | %s |\n", row.group.c_str(), row.name.c_str(),
-                number(row.ours).c_str(), row.unit.c_str(), number(row.yardstick).c_str(), row.unit.c_str(),
-                row.yardstick_name.c_str(), number(row.ratio()).c_str(), limit.c_str(),
-                row.is_met() ? "" : "**missed**");
+    std::printf("| %s: %s | %s %s | %s %s (%s) | %s | %s | %s |\n", row.group.c_str(),
+                row.name.c_str(), number(row.ours).c_str(), row.unit.c_str(),
+                number(row.yardstick).c_str(), row.unit.c_str(), row.yardstick_name.c_str(),
+                number(row.ratio()).c_str(), limit.c_str(), row.is_met() ? "" : "**missed**");
   }
   std::printf("\n%zu rows, %d missed\n", rows.size(), missed);
   return 0;
@@ -70,11 +71,8 @@ struct Group {
 };
 
 constexpr Group kGroups[] = {
-    {"agent", measure_agent},
-    {"bypass", measure_bypass},
-    {"path", measure_whole_path},
-    {"link", measure_delayed_link},
-    {"footprint", measure_footprint},
+    {"agent", measure_agent},       {"bypass", measure_bypass},       {"path", measure_whole_path},
+    {"link", measure_delayed_link}, {"footprint", measure_footprint},
 };
 
 int run(int argc, char** argv) {
@@ -92,7 +90,9 @@ int run(int argc, char** argv) {
     }
   }
   if (options.probe.empty()) {
-    std::fprintf(stderr, "usage: mirrord_bench MIRRORD PROBE [--only agent|bypass|path|link|footprint] [--quick]\n");
+    std::fprintf(
+        stderr,
+        "usage: mirrord_bench MIRRORD PROBE [--only agent|bypass|path|link|footprint] [--quick]\n");
     return 2;
   }
   // Not below /tmp: that is local by default, and what is remote must be so by configuration alone.

@@ -127,9 +127,8 @@ Background::Background(const std::vector<std::string>& command, const std::strin
   std::array<char, 4096> buffer;
   while (first_lines_.find(ready) == std::string::npos || first_lines_.back() != '\n') {
     pollfd waiting{output_, POLLIN, 0};
-    const ssize_t count = ::poll(&waiting, 1, 1000) > 0
-                              ? ::read(output_, buffer.data(), buffer.size())
-                              : -1;
+    const ssize_t count =
+        ::poll(&waiting, 1, 1000) > 0 ? ::read(output_, buffer.data(), buffer.size()) : -1;
     if (count == 0 || now_us() > deadline) {
       give_up(command, "did not become ready; printed: " + first_lines_);
     }
@@ -165,8 +164,8 @@ double cpu_us(pid_t pid) {
   unsigned long user = 0;
   unsigned long system = 0;
   if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                  &user, &system) != 2) {
+      std::sscanf(stat.c_str() + name_end + 2,
+                  "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
     return 0;
   }
   return static_cast<double>(user + system) * 1e6 / static_cast<double>(::sysconf(_SC_CLK_TCK));

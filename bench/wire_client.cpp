@@ -20,9 +20,13 @@ WireClient::WireClient(std::uint16_t port, const std::string& announce) : fd_(co
   }
 }
 
-WireClient::~WireClient() { ::close(fd_); }
+WireClient::~WireClient() {
+  ::close(fd_);
+}
 
-void WireClient::send(proto::ClientMessage message) { send_raw(encode(message)); }
+void WireClient::send(proto::ClientMessage message) {
+  send_raw(encode(message));
+}
 
 void WireClient::send_raw(const proto::Bytes& bytes) {
   if (!write_all(fd_, bytes.data(), bytes.size())) {
