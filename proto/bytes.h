@@ -88,12 +88,6 @@ class Bytes {
     return span().last(count);
   }
 
-  // Gives the block away, to be freed with free(). Null when nothing was ever held.
-  std::byte* release() {
-    size_ = capacity_ = 0;
-    return std::exchange(data_, nullptr);
-  }
-
   void truncate(std::size_t size) { size_ = std::min(size, size_); }
   void clear() { size_ = 0; }
 

@@ -51,8 +51,4 @@ static_assert(ClientMessage::kSize == 18);
 
 // clang-format on
 
-extern template struct EnumLife<ClientVpn>;
-extern template struct EnumLife<ShareLinkRequest>;
-extern template struct EnumLife<ClientMessage>;
-
 }  // namespace mirrord::proto

@@ -44,7 +44,4 @@ struct ReverseDnsLookupResponse { Res<std::string> hostname; };
 
 // clang-format on
 
-extern template struct EnumLife<AddressFamily>;
-extern template struct EnumLife<SockType>;
-
 }  // namespace mirrord::proto

@@ -1,13 +1,137 @@
-// applets/agent/main.cpp — entry point of `mirrord agent` (a stand-in until the role is written).
-#include <cstdio>
+// applets/agent/main.cpp — `mirrord agent`: from the command line to a served target.
+#include <malloc.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <cstdio>
+#include <span>
+#include <utility>
+
+#include "applets/agent/options.h"
+#include "applets/agent/privileges.h"
+#include "applets/agent/server.h"
+#include "applets/agent/target.h"
 #include "applets/applet.h"
+#include "applets/version.h"
 
 namespace mirrord {
+namespace agent {
+namespace {
 
-int agent_main(int, char**) {
-  std::fputs("mirrord agent: not implemented yet\n", stderr);
-  return 1;
+constexpr int kExitFailure = 1;
+constexpr int kExitUsage = 2;
+
+int report(const Error& error) {
+  std::fprintf(stderr, "mirrord agent: %s\n", error.what.c_str());
+  if (!error.hint.empty())
+    std::fprintf(stderr, "  %s\n", error.hint.c_str());
+  return error.code == ErrorCode::kUsage ? kExitUsage : kExitFailure;
+}
+
+// Each open file of each client is a descriptor here.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return;
+  constexpr rlim_t kWanted = 1 << 20;
+  // More than the hard limit needs a privilege; without it, at least all that is allowed.
+  const rlimit most{kWanted, kWanted};
+  if (limit.rlim_max >= kWanted || ::setrlimit(RLIMIT_NOFILE, &most) != 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+Result<Target> find_target(const Options& options) {
+  switch (options.kind) {
+    case TargetKind::kTargetless:
+      return open_own_target();
+    case TargetKind::kProcess:
+      return open_process_target(options.pid, "process " + std::to_string(options.pid), {});
+    case TargetKind::kTargeted:
+    case TargetKind::kContainer:
+    case TargetKind::kEphemeral:
+      break;
+  }
+  return fail(ErrorCode::kUnsupported, "containers are not available yet",
+              "Use 'process --pid PID' with the PID of the container's process.");
+}
+
+Status check_stream(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0 || type != SOCK_STREAM) {
+    return fail(ErrorCode::kUsage,
+                "--stream-fd: descriptor " + std::to_string(fd) + " is no connected stream socket");
+  }
+  return {};
+}
+
+Status serve(const Options& options) {
+  if (!options.operator_certificate.empty()) {
+    return fail(ErrorCode::kUnsupported, "TLS towards the operator is not available yet",
+                "Start the agent without --operator-tls-cert-pem and AGENT_OPERATOR_CERT_ENV.");
+  }
+  if (!options.metrics_address.empty())
+    std::fputs("mirrord agent: metrics are not available yet; going on without\n", stderr);
+  raise_descriptor_limit();
+
+  // The port belongs to the agent's own network: first the listener, then the target's namespace.
+  Fd socket;
+  if (options.stream_fd >= 0) {
+    MIRRORD_CHECK_STATUS(check_stream(options.stream_fd));
+    socket = Fd(options.stream_fd);
+  } else {
+    MIRRORD_TRY(listener, listen_for_clients(options.port));
+    socket = std::move(listener);
+  }
+  MIRRORD_TRY(target, find_target(options));
+  MIRRORD_CHECK_STATUS(enter_network(target));
+  drop_privileges();
+
+  net::Loop loop;
+  Server server(loop, target,
+                {.first_client = options.communication_timeout,
+                 .idle = options.idle_ttl,
+                 .fails_after_first_client = options.test_error});
+  if (options.stream_fd >= 0)
+    server.serve_only(std::move(socket));
+  else
+    server.listen(std::move(socket));
+  std::printf("agent ready - version %s\n", kVersion);
+  std::fflush(stdout);
+  const Status status = server.run();
+  // A pool thread may hang on a dead disk: leave without waiting for it.
+  if (!status)
+    ::_exit(report(status.error()));
+  ::_exit(0);
+}
+
+}  // namespace
+}  // namespace agent
+
+int agent_main(int argc, char** argv) {
+#ifdef M_ARENA_MAX
+  ::mallopt(M_ARENA_MAX, 1);  // an arena per thread would cost more memory than it saves time
+#endif
+  // The pool only runs file calls that have to wait for a disk.
+  ::setenv("UV_THREADPOOL_SIZE", "4", 1);
+  const std::span arguments(argv + 1, static_cast<std::size_t>(argc - 1));
+  const auto options = agent::parse_options(arguments, ::getenv);
+  if (!options)
+    return agent::report(options.error());
+  if (options->wants_help) {
+    std::fputs(agent::kUsageText, stdout);
+    return 0;
+  }
+  if (options->wants_version) {
+    std::printf("mirrord agent %s\n", kVersion);
+    return 0;
+  }
+  const Status status = agent::serve(*options);
+  return status ? 0 : agent::report(status.error());
 }
 
 }  // namespace mirrord

@@ -1,0 +1,177 @@
+// applets/agent/server.cpp — listening socket, the set of sessions, and the agent's end.
+#include "applets/agent/server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
+
+namespace mirrord::agent {
+namespace {
+
+constexpr int kBacklog = 1024;
+constexpr int kAcceptsPerEvent = 64;
+
+Result<Fd> listen_on(const sockaddr* address, socklen_t size, const std::string& name) {
+  Fd socket(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1;
+  const int off = 0;
+  if (!socket)
+    return fail_system("make a socket", errno);
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (address->sa_family == AF_INET6)
+    ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  if (::bind(socket.get(), address, size) != 0 || ::listen(socket.get(), kBacklog) != 0) {
+    return fail_system("listen on " + name, errno, "Choose another port with --communicate-port.");
+  }
+  return socket;
+}
+
+// A peer that vanishes without a word must not keep its descriptors, and the agent, for hours.
+void detect_dead_peer(int socket) {
+  constexpr int kOn = 1;
+  constexpr int kIdleSeconds = 30;
+  constexpr int kIntervalSeconds = 10;
+  constexpr int kProbes = 3;
+  constexpr unsigned kUnacknowledgedMs = 60'000;
+  ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &kOn, sizeof kOn);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &kIdleSeconds, sizeof kIdleSeconds);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kIntervalSeconds, sizeof kIntervalSeconds);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnacknowledgedMs, sizeof kUnacknowledgedMs);
+}
+
+std::string name_of(const sockaddr_storage& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (address.ss_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
+    ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
+    return "client " + std::string(text.data()) + ":" + std::to_string(ntohs(v6->sin6_port));
+  }
+  if (address.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
+    ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
+    return "client " + std::string(text.data()) + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  return "the client";
+}
+
+}  // namespace
+
+Result<Fd> listen_for_clients(std::uint16_t port) {
+  sockaddr_in6 any6{};
+  any6.sin6_family = AF_INET6;
+  any6.sin6_port = htons(port);
+  auto both = listen_on(reinterpret_cast<const sockaddr*>(&any6), sizeof any6,
+                        "port " + std::to_string(port));
+  if (both)
+    return both;
+  sockaddr_in any4{};
+  any4.sin_family = AF_INET;
+  any4.sin_port = htons(port);
+  return listen_on(reinterpret_cast<const sockaddr*>(&any4), sizeof any4,
+                   "port " + std::to_string(port));
+}
+
+Server::Server(net::Loop& loop, const Target& target, Limits limits)
+    : loop_(loop), target_(target), limits_(limits), timer_(loop) {
+  const auto leave = [this] { stop({}); };
+  on_terminate_ = std::make_unique<net::SignalWatcher>(loop_, SIGTERM, leave);
+  on_interrupt_ = std::make_unique<net::SignalWatcher>(loop_, SIGINT, leave);
+  if (target_.pidfd) {
+    target_watcher_ = std::make_unique<net::FdWatcher>(loop_, target_.pidfd.get(),
+                                                       [this](int) { target_ended(); });
+    target_watcher_->watch(net::FdWatcher::kReadable);
+  }
+}
+
+Server::~Server() = default;
+
+void Server::listen(Fd listener) {
+  listener_ = std::move(listener);
+  listener_watcher_ =
+      std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_clients(); });
+  listener_watcher_->watch(net::FdWatcher::kReadable);
+  timer_.start(limits_.first_client, [this] {
+    stop(fail(ErrorCode::kTimeout,
+              "no client came within " + std::to_string(limits_.first_client.count()) + " seconds",
+              "Set --communication-timeout to wait longer."));
+  });
+}
+
+void Server::serve_only(Fd socket) {
+  add(std::move(socket), "the client");
+}
+
+Status Server::run() {
+  loop_.run();
+  sessions_.clear();
+  return status_;
+}
+
+void Server::stop(Status status) {
+  status_ = std::move(status);
+  loop_.stop();
+}
+
+void Server::accept_clients() {
+  for (int i = 0; i < kAcceptsPerEvent; ++i) {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    Fd socket(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size,
+                        SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      // Out of descriptors: the connection stays in the backlog. Pause, or this would spin.
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        listener_watcher_->watch(net::FdWatcher::kNone);
+        timer_.start(std::chrono::milliseconds(100), [this] {
+          listener_watcher_->watch(net::FdWatcher::kReadable);
+          leave_when_idle();
+        });
+      }
+      return;
+    }
+    detect_dead_peer(socket.get());
+    if (limits_.fails_after_first_client)
+      return stop(fail(ErrorCode::kInternal, "failed on purpose: --test-error was given"));
+    add(std::move(socket), name_of(address));
+  }
+}
+
+void Server::add(Fd socket, std::string name) {
+  timer_.stop();
+  const std::uint64_t id = next_id_++;
+  sessions_.emplace(id, std::make_unique<Session>(loop_, target_, std::move(socket),
+                                                  std::move(name), [this, id] { remove(id); }));
+}
+
+void Server::remove(std::uint64_t id) {
+  loop_.defer([this, id] {
+    sessions_.erase(id);
+    leave_when_idle();
+  });
+}
+
+void Server::leave_when_idle() {
+  if (!sessions_.empty())
+    return;
+  if (is_leaving_ || !listener_ || limits_.idle.count() == 0)
+    return stop({});
+  timer_.start(limits_.idle, [this] { stop({}); });
+}
+
+void Server::target_ended() {
+  target_watcher_.reset();
+  listener_watcher_.reset();
+  is_leaving_ = true;
+  for (auto& [id, session] : sessions_)
+    session->close(target_.name + " has ended");
+  leave_when_idle();
+}
+
+}  // namespace mirrord::agent

@@ -1,0 +1,64 @@
+// applets/agent/server.h — accepts clients and decides when the agent has done its duty.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "applets/agent/session.h"
+#include "applets/agent/target.h"
+#include "net/error.h"
+#include "net/fd.h"
+#include "net/loop.h"
+
+namespace mirrord::agent {
+
+// A socket that listens on all addresses, IPv6 and IPv4.
+[[nodiscard]] Result<Fd> listen_for_clients(std::uint16_t port);
+
+class Server {
+ public:
+  struct Limits {
+    std::chrono::seconds first_client;  // without one until then the agent ends with an error
+    std::chrono::seconds idle;          // how long to stay when the last client has gone
+    bool fails_after_first_client = false;
+  };
+
+  Server(net::Loop& loop, const Target& target, Limits limits);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  void listen(Fd listener);
+  // Serves this connection, and when it ends nothing more.
+  void serve_only(Fd socket);
+
+  // Runs until the last client has left or the target has ended; returns what ended it.
+  [[nodiscard]] Status run();
+
+ private:
+  void accept_clients();
+  void add(Fd socket, std::string name);
+  void remove(std::uint64_t id);
+  void target_ended();
+  void stop(Status status);
+  void leave_when_idle();
+
+  net::Loop& loop_;
+  const Target& target_;
+  const Limits limits_;
+  Fd listener_;
+  std::unique_ptr<net::FdWatcher> listener_watcher_;
+  std::unique_ptr<net::FdWatcher> target_watcher_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  std::uint64_t next_id_ = 0;
+  bool is_leaving_ = false;  // no new clients any more
+  net::Timer timer_;         // for the first client, later for idleness
+  Status status_;
+  std::unique_ptr<net::SignalWatcher> on_terminate_;
+  std::unique_ptr<net::SignalWatcher> on_interrupt_;
+};
+
+}  // namespace mirrord::agent

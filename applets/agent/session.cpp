@@ -1,0 +1,260 @@
+// applets/agent/session.cpp — decodes a client's messages, hands them to its parts, sends answers.
+#include "applets/agent/session.h"
+
+#include <utility>
+
+#include "applets/agent/environment.h"
+#include "proto/codec.h"
+#include "proto/version.h"
+
+namespace mirrord::agent {
+namespace {
+
+using proto::ClientMessage;
+using proto::DaemonMessage;
+
+// How long a client that is told to go may take to read that.
+constexpr std::chrono::seconds kFarewell{2};
+
+// Whether the message has a payload worth sending from where it lies.
+bool has_bulk(const DaemonMessage& message) {
+  const auto is_bulk = [](const proto::Bytes& bytes) {
+    return bytes.size() >= proto::kMinDetached;
+  };
+  if (const auto* file = message.get_if<"File">()) {
+    if (const auto* read = file->get_if<"Read">())
+      return read->has_value() && is_bulk((*read)->bytes);
+    if (const auto* limited = file->get_if<"ReadLimited">())
+      return limited->has_value() && is_bulk((*limited)->bytes);
+    return false;
+  }
+  const auto is_bulk_read = [&](const auto* outgoing) {
+    const auto* read = outgoing == nullptr ? nullptr : outgoing->template get_if<"Read">();
+    return read != nullptr && read->has_value() && is_bulk((*read)->bytes);
+  };
+  return is_bulk_read(message.get_if<"TcpOutgoing">()) ||
+         is_bulk_read(message.get_if<"UdpOutgoing">()) ||
+         is_bulk_read(message.get_if<"SeqpacketOutgoing">());
+}
+
+net::Chunk chunk_of(proto::Bytes&& bytes) {
+  const std::size_t size = bytes.size();
+  return net::Chunk::take(bytes.release(), 0, size);
+}
+
+}  // namespace
+
+Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
+                 net::Callback on_end)
+    : loop_(loop),
+      target_(target),
+      on_end_(std::move(on_end)),
+      client_version_(*proto::SemVer::parse(proto::kVersionWithoutHandshake)),
+      stream_(loop, std::move(socket), std::move(peer_name)),
+      files_(*this) {
+  stream_.start({
+      .buffer = [this] { return is_closing_ ? std::span(discarded_) : decoder_.writable(); },
+      .received = [this](std::size_t count) { receive(count); },
+      .ended = [this] { input_ended(); },
+      .failed = [this](const Error&) { end(); },
+      .drained = [this] { drained(); },
+  });
+}
+
+Session::~Session() {
+  *alive_ = false;
+}
+
+void Session::end() {
+  if (!has_ended_) {
+    has_ended_ = true;
+    stream_.pause_reading();
+    on_end_();  // last: the owner may have thrown everything else away by then
+  }
+}
+
+void Session::close(std::string reason) {
+  if (has_ended_ || is_closing_)
+    return;
+  send(DaemonMessage::make<"Close">(to_utf8_lossy(reason)));
+  is_closing_ = true;
+  flush();
+  stream_.finish_writing();
+  // Reading on to the end of the stream keeps the system from answering unread bytes with a reset,
+  // which would take the reason away from the client.
+  stream_.resume_reading();
+  farewell_ = std::make_unique<net::Timer>(loop_);
+  farewell_->start(kFarewell, [this] { end(); });
+}
+
+// ---- from the client
+
+void Session::input_ended() {
+  if (!is_closing_) {
+    flush();
+    stream_.flush();
+  }
+  end();
+}
+
+void Session::receive(std::size_t count) {
+  if (is_closing_)
+    return;
+  decoder_.commit(count);
+  decode();
+}
+
+void Session::decode() {
+  while (holds_ == 0 && !has_ended_ && !is_closing_) {
+    auto message = decoder_.next();
+    if (!message) {
+      close("the client sent what is no message of the protocol: " + message.error().what);
+      return;
+    }
+    if (!*message)
+      return;
+    handle(std::move(**message));
+  }
+}
+
+void Session::handle(ClientMessage&& message) {
+  switch (message.index()) {
+    case ClientMessage::index_of<"Ping">:
+      return send(DaemonMessage::make<"Pong">());
+    case ClientMessage::index_of<"FileRequest">:
+      return files_.handle(std::move(message.get<"FileRequest">()));
+    case ClientMessage::index_of<"GetEnvVarsRequest">:
+      return send_environment(message.get<"GetEnvVarsRequest">());
+    case ClientMessage::index_of<"SwitchProtocolVersion">:
+      return switch_version(message.get<"SwitchProtocolVersion">());
+    case ClientMessage::index_of<"ReadyForLogs">:
+      is_ready_for_logs_ = true;
+      return;
+    case ClientMessage::index_of<"Close">:
+      return end();
+    case ClientMessage::index_of<"PauseTargetRequest">:
+      return send(DaemonMessage::make<"Close">("Pause isn't supported anymore."));
+    case ClientMessage::index_of<"Vpn">:
+      return send(DaemonMessage::make<"Close">("VPN is not supported"));
+    case ClientMessage::index_of<"Tcp">:
+      return refuse_incoming(message.get<"Tcp">().is<"PortSubscribe">() ||
+                             message.get<"Tcp">().is<"PortSubscribeFilteredHttp">());
+    case ClientMessage::index_of<"TcpSteal">:
+      return refuse_incoming(message.get<"TcpSteal">().is<"PortSubscribe">());
+    case ClientMessage::index_of<"OperatorPong">:
+    case ClientMessage::index_of<"ShareLink">:
+      return;
+  }
+}
+
+void Session::switch_version(const proto::SemVer& version) {
+  client_version_ = version;
+  if (proto::speaks_flight(version))
+    files_.number_all_opens();
+  send(DaemonMessage::make<"SwitchProtocolVersionResponse">(
+      proto::settle(proto::own_version(), version)));
+}
+
+void Session::send_environment(const proto::GetEnvVarsRequest& request) {
+  proto::RemoteEnvVars variables;
+  for (auto& [name, value] :
+       select_environment(target_.environment, request.env_vars_filter, request.env_vars_select))
+    variables.emplace_back(name, std::move(value));
+  send(DaemonMessage::make<"GetEnvVarsResponse">(std::move(variables)));
+}
+
+// As the original's agent without a target: the client is told, and its session goes on.
+void Session::refuse_incoming(bool is_request) {
+  if (is_request) {
+    send(DaemonMessage::make<"Close">(
+        "incoming traffic is not available in this version of the agent"));
+  }
+}
+
+void Session::hold_input() {
+  if (holds_++ == 0)
+    stream_.pause_reading();
+}
+
+void Session::release_input() {
+  if (--holds_ > 0 || has_ended_ || is_closing_)
+    return;
+  // What the decoder already has must not wait for more bytes from the client.
+  loop_.defer([this, alive = alive_] {
+    if (!*alive || holds_ > 0 || has_ended_ || is_closing_)
+      return;
+    decode();
+    if (*alive && holds_ == 0 && !has_ended_ && !is_closing_)
+      stream_.resume_reading();
+  });
+}
+
+// ---- to the client
+
+void Session::send(DaemonMessage&& message) {
+  if (has_ended_ || is_closing_)
+    return;
+  constexpr std::size_t kFirstBlock = 1024;
+  if (pending_.capacity() == 0)
+    pending_.reserve(kFirstBlock);
+  if (!has_bulk(message)) {
+    if (!proto::encode(message, pending_))
+      return close("an answer of the agent cannot be sent: it holds text that is not UTF-8");
+    return schedule_flush();
+  }
+  auto parts = proto::encode_parts(std::move(message));
+  if (!parts)
+    return close("an answer of the agent cannot be sent: it holds text that is not UTF-8");
+  pending_.append(parts->head());
+  flush();
+  stream_.write(chunk_of(std::move(parts->payload)));
+  pending_.append(parts->tail());
+  schedule_flush();
+}
+
+void Session::schedule_flush() {
+  if (flush_scheduled_)
+    return;
+  flush_scheduled_ = true;
+  loop_.defer([this, alive = alive_] {
+    if (*alive) {
+      flush_scheduled_ = false;
+      flush();
+    }
+  });
+}
+
+void Session::flush() {
+  if (!pending_.empty())
+    stream_.write(chunk_of(std::move(pending_)));
+}
+
+bool Session::is_congested() const {
+  return stream_.queued_bytes() + pending_.size() > net::Stream::kHighMark;
+}
+
+void Session::drained() {
+  if (is_closing_ || has_ended_)
+    return;
+  files_.on_drained();
+}
+
+void Session::log(std::string text, proto::LogLevel level) {
+  if (is_ready_for_logs_)
+    send(DaemonMessage::make<"LogMessage">(std::move(text), std::move(level)));
+}
+
+void Session::log_warning(std::string text) {
+  log(std::move(text), proto::LogLevel::make<"Warn">());
+}
+
+void Session::log_error(std::string text) {
+  log(std::move(text), proto::LogLevel::make<"Error">());
+}
+
+void Session::log_info(std::string text) {
+  if (proto::satisfies(client_version_, proto::Gate::kInfoLog))
+    log(std::move(text), proto::LogLevel::make<"Info">());
+}
+
+}  // namespace mirrord::agent

@@ -1,0 +1,75 @@
+// applets/agent/session.h — one connected client: its messages, its version, its parts.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "applets/agent/client.h"
+#include "applets/agent/files.h"
+#include "net/fd.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "proto/client_message.h"
+#include "proto/daemon_message.h"
+#include "proto/stream_decoder.h"
+
+namespace mirrord::agent {
+
+// Independent of all other clients: what goes wrong here ends this session only.
+class Session final : public ClientLink {
+ public:
+  // `on_end` is called once, when the session is over; the session may be destroyed then, but not
+  // from inside the call.
+  Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
+          net::Callback on_end);
+  ~Session() override;
+
+  // Tells the client why, sends what is queued and ends.
+  void close(std::string reason);
+
+  net::Loop& loop() override { return loop_; }
+  const Target& target() const override { return target_; }
+  void send(proto::DaemonMessage&& message) override;
+  bool is_congested() const override;
+  void hold_input() override;
+  void release_input() override;
+  void log_warning(std::string text) override;
+  void log_error(std::string text) override;
+  void log_info(std::string text) override;
+
+ private:
+  void receive(std::size_t count);
+  void input_ended();
+  void decode();
+  void handle(proto::ClientMessage&& message);
+  void switch_version(const proto::SemVer& version);
+  void send_environment(const proto::GetEnvVarsRequest& request);
+  void refuse_incoming(bool is_request);
+  void log(std::string text, proto::LogLevel level);
+  void schedule_flush();
+  void flush();
+  void drained();
+  void end();
+
+  net::Loop& loop_;
+  const Target& target_;
+  net::Callback on_end_;
+  bool has_ended_ = false;
+  bool is_closing_ = false;
+  int holds_ = 0;
+  proto::SemVer client_version_;
+  bool is_ready_for_logs_ = false;
+  proto::ClientStreamDecoder decoder_;
+  proto::Bytes pending_;  // small messages, encoded, on their way to the stream
+  bool flush_scheduled_ = false;
+  net::Stream stream_;
+  Files files_;
+  std::array<std::byte, 256> discarded_;  // what comes after the end was announced
+  std::unique_ptr<net::Timer> farewell_;  // bounds the wait for the last bytes to leave
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace mirrord::agent
