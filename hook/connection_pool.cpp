@@ -30,8 +30,8 @@ __thread ForkHandover* fork_in_progress;
 std::atomic<uint32_t>* same_process_mark;
 
 void make_same_process_mark() {
-  long page = raw(SYS_mmap, nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-                  0);
+  long page =
+      raw(SYS_mmap, nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (failed(page)) {
     return;
   }

@@ -14,6 +14,7 @@ struct FileRecord {
   std::atomic<uint32_t> open_flags;  // what F_GETFL tells: access mode and status flags
   std::atomic<uint32_t> lock;        // windowed reads that share the file position
   std::atomic<bool> is_whole;        // kCached: complete; kDirectory: listed
+  uint64_t opened_ns;                // when `metadata` was right
   std::atomic<uint64_t> asked_ns;    // when the end of the file was last asked for
   std::atomic<uint64_t> file_size;   // kCached: as last known
   local::Metadata metadata;          // as it was when the file was opened

@@ -101,7 +101,8 @@ int call(const Request& request, Answer& answer) {
     report_lost_session();
     return kLost;
   }
-  int result = send_packet(connection->fd, request) ? receive_packet(connection->fd, answer) : kLost;
+  int result =
+      send_packet(connection->fd, request) ? receive_packet(connection->fd, answer) : kLost;
   if (result == kLost) {
     drop_connection(connection);
     report_lost_session();

@@ -28,7 +28,7 @@ struct Answer {
   const iovec* parts = nullptr;  // variable bytes are scattered into these
   int part_count = 0;
   size_t data_size = 0;
-  int descriptor = -1;           // received, close-on-exec, wherever the kernel put it; -1: none
+  int descriptor = -1;  // received, close-on-exec, wherever the kernel put it; -1: none
   bool wants_descriptor = false;
 };
 

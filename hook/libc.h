@@ -53,6 +53,7 @@ class SavedErrno {
  public:
   SavedErrno() : value_(errno) {}
   ~SavedErrno() { errno = value_; }
+  void set(int value) { value_ = value; }
   SavedErrno(const SavedErrno&) = delete;
   SavedErrno& operator=(const SavedErrno&) = delete;
 

@@ -37,6 +37,6 @@ void* find_symbol(const char* name);
 
 }  // namespace mirrord::hook
 
-#define ORIGINAL(name)                                           \
-  (reinterpret_cast<::mirrord::hook::original_##name>(           \
+#define ORIGINAL(name)                                 \
+  (reinterpret_cast<::mirrord::hook::original_##name>( \
       ::mirrord::hook::original_pointer(::mirrord::hook::kOriginal_##name)))

@@ -18,8 +18,9 @@ void report_and_exit(const char* text) {
 void report_lost_session() {
   static std::atomic<bool> reported{false};
   if (!reported.exchange(true)) {
-    report("the session has ended or its proxy was killed: remote files and connections fail from "
-           "now on. Start the program again with `mirrord exec`.");
+    report(
+        "the session has ended or its proxy was killed: remote files and connections fail from "
+        "now on. Start the program again with `mirrord exec`.");
   }
 }
 

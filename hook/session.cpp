@@ -31,9 +31,13 @@ const char* environment_value(const char* name) {
 
 [[noreturn]] void refuse(const char* what) {
   TextBuffer<600> text;
-  text.text(what).text(" (session ").text(session.directory).text(
-      "). Start the program again with `mirrord exec`; to run it without mirrord, unset LD_PRELOAD "
-      "and MIRRORD_SESSION.");
+  text.text(what)
+      .text(" (session ")
+      .text(session.directory)
+      .text(
+          "). Start the program again with `mirrord exec`; to run it without mirrord, unset "
+          "LD_PRELOAD "
+          "and MIRRORD_SESSION.");
   report_and_exit(text.c_str());
 }
 
@@ -69,10 +73,10 @@ void check_settings(size_t size) {
     refuse("the session was started by another version of mirrord than this library");
   }
   const local::Section* sections[] = {
-      &settings.socket_path,  &settings.session_directory, &settings.hook_path,
-      &settings.path_automaton, &settings.unix_automaton,  &settings.outgoing_filter,
-      &settings.dns_filter,   &settings.filter_names,      &settings.skip_processes,
-      &settings.ignored_ports, &settings.environment,      &settings.unset};
+      &settings.socket_path,    &settings.session_directory, &settings.hook_path,
+      &settings.path_automaton, &settings.unix_automaton,    &settings.outgoing_filter,
+      &settings.dns_filter,     &settings.filter_names,      &settings.skip_processes,
+      &settings.ignored_ports,  &settings.environment,       &settings.unset};
   for (const local::Section* section : sections) {
     if (!is_inside(*section, size)) {
       refuse("the session's settings file is damaged");
@@ -142,8 +146,8 @@ bool open_session() {
   if (is_skipped_program()) {
     return false;
   }
-  session.slots = static_cast<local::FileSlot*>(map_file(
-      local::kSlotsFile, sizeof(local::FileSlot) * local::kSlotCount, true, &size));
+  session.slots = static_cast<local::FileSlot*>(
+      map_file(local::kSlotsFile, sizeof(local::FileSlot) * local::kSlotCount, true, &size));
   if (session.slots == nullptr || !make_fd_table()) {
     refuse("the session's shared memory cannot be mapped");
   }
@@ -189,8 +193,9 @@ MIRRORD_SLOW bool start_session() {
   SavedErrno saved;
   Guard guard;
   if (environment_value("MIRRORD_DONT_LOAD") != nullptr) {
-    report_and_exit("MIRRORD_DONT_LOAD is set and the mirrord library was loaded: ending the "
-                    "process, as that variable asks.");
+    report_and_exit(
+        "MIRRORD_DONT_LOAD is set and the mirrord library was loaded: ending the "
+        "process, as that variable asks.");
   }
   if (!open_session()) {
     session_state.store(SessionState::kInert, std::memory_order_release);

@@ -1,0 +1,98 @@
+// hook/attributes.cpp — the hooks of extended attributes, which the protocol does not have, and of
+// the working directory, which stays local.
+#include "hook/original.h"
+#include "hook/remote_file.h"
+
+using namespace mirrord::hook;
+
+namespace {
+
+bool is_remote(const char* path, bool write) {
+  Target target(path, write);
+  return !target.is_local();
+}
+
+bool is_remote_file(int fd) {
+  return has_record(fd) && is_active() && RecordRef(fd, RecordType::kFile);
+}
+
+}  // namespace
+
+extern "C" {
+
+ssize_t hk_getxattr(const char* path, const char* name, void* value, size_t size) {
+  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(getxattr)(path, name, value, size);
+}
+
+ssize_t hk_lgetxattr(const char* path, const char* name, void* value, size_t size) {
+  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(lgetxattr)(path, name, value, size);
+}
+
+ssize_t hk_fgetxattr(int fd, const char* name, void* value, size_t size) {
+  return is_remote_file(fd) ? fail_with(ENOTSUP) : ORIGINAL(fgetxattr)(fd, name, value, size);
+}
+
+int hk_setxattr(const char* path, const char* name, const void* value, size_t size, int flags) {
+  return is_remote(path, true) ? fail_with(ENOTSUP)
+                               : ORIGINAL(setxattr)(path, name, value, size, flags);
+}
+
+int hk_lsetxattr(const char* path, const char* name, const void* value, size_t size, int flags) {
+  return is_remote(path, true) ? fail_with(ENOTSUP)
+                               : ORIGINAL(lsetxattr)(path, name, value, size, flags);
+}
+
+int hk_fsetxattr(int fd, const char* name, const void* value, size_t size, int flags) {
+  return is_remote_file(fd) ? fail_with(ENOTSUP)
+                            : ORIGINAL(fsetxattr)(fd, name, value, size, flags);
+}
+
+ssize_t hk_listxattr(const char* path, char* list, size_t size) {
+  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(listxattr)(path, list, size);
+}
+
+ssize_t hk_llistxattr(const char* path, char* list, size_t size) {
+  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(llistxattr)(path, list, size);
+}
+
+ssize_t hk_flistxattr(int fd, char* list, size_t size) {
+  return is_remote_file(fd) ? fail_with(ENOTSUP) : ORIGINAL(flistxattr)(fd, list, size);
+}
+
+int hk_removexattr(const char* path, const char* name) {
+  return is_remote(path, true) ? fail_with(ENOTSUP) : ORIGINAL(removexattr)(path, name);
+}
+
+int hk_lremovexattr(const char* path, const char* name) {
+  return is_remote(path, true) ? fail_with(ENOTSUP) : ORIGINAL(lremovexattr)(path, name);
+}
+
+int hk_fremovexattr(int fd, const char* name) {
+  return is_remote_file(fd) ? fail_with(ENOTSUP) : ORIGINAL(fremovexattr)(fd, name);
+}
+
+// A remote directory cannot be the working directory: relative paths are local.
+int hk_chdir(const char* path) {
+  Target target(path, false);
+  if (MIRRORD_LIKELY(target.is_local())) {
+    return ORIGINAL(chdir)(target.path());
+  }
+  mirrord::local::Metadata metadata = {};
+  if (metadata_at(target, 0, metadata) != 0) {
+    return -1;
+  }
+  return fail_with(S_ISDIR(metadata.mode) ? ENOENT : ENOTDIR);
+}
+
+int hk_fchdir(int fd) {
+  REMOTE_FILE_OR(fd, ORIGINAL(fchdir)(fd))
+  return fail_with(record->file.kind == mirrord::local::FileKind::kDirectory ? ENOENT : ENOTDIR);
+}
+
+// Changes of remote paths cannot be watched over the protocol.
+int hk_inotify_add_watch(int fd, const char* path, uint32_t mask) {
+  return is_remote(path, false) ? fail_with(ENOENT)
+                                : ORIGINAL(inotify_add_watch)(fd, path, mask);
+}
+
+}  // extern "C"

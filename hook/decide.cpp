@@ -1,0 +1,229 @@
+// hook/decide.cpp — which file does a path mean: a local one, a remote one, none?
+#include "hook/decide.h"
+
+#include <sys/mman.h>
+
+#include "hook/ipc.h"
+
+namespace mirrord::hook {
+namespace {
+
+using local::Decision;
+
+// Results of kMapPath. Entries never change and are never freed; when the memory set aside is
+// used up, further paths ask each time.
+struct MapEntry {
+  uint64_t hash;
+  Decision read;
+  Decision write;
+  uint16_t path_length;
+  uint16_t mapped_length;
+  char text[];  // path, then the mapped path, both with a NUL
+};
+constexpr size_t kMapSlots = 256;
+constexpr size_t kMapBytes = 256 * 1024;
+std::atomic<MapEntry*> map_cache[kMapSlots];
+std::atomic<char*> map_memory{nullptr};
+std::atomic<size_t> map_memory_used{0};
+
+uint64_t hash_text(const char* text, size_t length) {
+  uint64_t hash = 0xcbf29ce484222325U;
+  for (size_t i = 0; i < length; ++i) {
+    hash = (hash ^ static_cast<uint8_t>(text[i])) * 0x100000001b3U;
+  }
+  return hash;
+}
+
+MapEntry* find_mapped(const char* path, size_t length, uint64_t hash) {
+  MapEntry* entry = map_cache[hash % kMapSlots].load(std::memory_order_acquire);
+  bool same = entry != nullptr && entry->hash == hash && entry->path_length == length &&
+              memcmp(entry->text, path, length) == 0;
+  return same ? entry : nullptr;
+}
+
+MapEntry* allocate_entry(size_t size) {
+  size = (size + 15) & ~size_t{15};
+  char* memory = map_memory.load(std::memory_order_acquire);
+  if (memory == nullptr) {
+    long made = raw(SYS_mmap, nullptr, kMapBytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (failed(made)) {
+      return nullptr;
+    }
+    if (map_memory.compare_exchange_strong(memory, reinterpret_cast<char*>(made))) {
+      memory = reinterpret_cast<char*>(made);
+    } else {
+      raw(SYS_munmap, made, kMapBytes);
+    }
+  }
+  size_t at = map_memory_used.fetch_add(size, std::memory_order_relaxed);
+  if (at + size > kMapBytes) {
+    map_memory_used.store(kMapBytes, std::memory_order_relaxed);
+    return nullptr;
+  }
+  return reinterpret_cast<MapEntry*>(memory + at);
+}
+
+const MapEntry* remember(const char* path, size_t length, uint64_t hash, const char* mapped,
+                         size_t mapped_length, const local::MapReply& reply) {
+  MapEntry* entry = allocate_entry(sizeof(MapEntry) + length + mapped_length + 2);
+  if (entry == nullptr) {
+    return nullptr;
+  }
+  *entry = {hash, reply.read, reply.write, static_cast<uint16_t>(length),
+            static_cast<uint16_t>(mapped_length)};
+  __builtin_memcpy(entry->text, path, length);
+  entry->text[length] = '\0';
+  __builtin_memcpy(entry->text + length + 1, mapped, mapped_length);
+  entry->text[length + 1 + mapped_length] = '\0';
+  map_cache[hash % kMapSlots].store(entry, std::memory_order_release);
+  return entry;
+}
+
+// Free path buffers, chained through their first bytes; taken and given whole lists at a time is
+// not needed: a handful exists.
+std::atomic<char*> path_buffers[16];
+
+Target::Kind kind_of(Decision decision) {
+  switch (decision) {
+    case Decision::kLocal:
+      return Target::kLocal;
+    case Decision::kRemote:
+      return Target::kRemote;
+    case Decision::kNotFound:
+      return Target::kNotFound;
+  }
+  return Target::kLocal;
+}
+
+}  // namespace
+
+char* take_path_buffer() {
+  for (std::atomic<char*>& slot : path_buffers) {
+    if (slot.load(std::memory_order_relaxed) != nullptr) {
+      if (char* buffer = slot.exchange(nullptr, std::memory_order_acquire)) {
+        return buffer;
+      }
+    }
+  }
+  long made = raw(SYS_mmap, nullptr, local::kMaxPath, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return failed(made) ? nullptr : reinterpret_cast<char*>(made);
+}
+
+void give_path_buffer(char* buffer) {
+  if (buffer == nullptr) {
+    return;
+  }
+  for (std::atomic<char*>& slot : path_buffers) {
+    char* empty = nullptr;
+    if (slot.compare_exchange_strong(empty, buffer, std::memory_order_release)) {
+      return;
+    }
+  }
+  raw(SYS_munmap, buffer, local::kMaxPath);
+}
+
+uint8_t classify_path(const local::PathAutomaton& automaton, const char* path, size_t* length) {
+  const uint8_t* outcomes = reinterpret_cast<const uint8_t*>(&automaton + 1);
+  const uint32_t* transitions = reinterpret_cast<const uint32_t*>(
+      outcomes + ((automaton.state_count + 3) & ~uint32_t{3}));
+  uint32_t state = automaton.start;
+  const char* at = path;
+  for (; *at != '\0'; ++at) {
+    state = transitions[state * automaton.class_count +
+                        automaton.classes[static_cast<uint8_t>(*at)]];
+  }
+  *length = static_cast<size_t>(at - path);
+  return outcomes[state];
+}
+
+Target::Target(int directory, const char* path, bool write, bool may_be_empty) : path_(path) {
+  if (path == nullptr && !may_be_empty) {
+    return;
+  }
+  if (path != nullptr && path[0] == '/') {
+    if (files_active()) {
+      decide(write);
+    }
+    return;
+  }
+  if (!has_record(directory) || !files_active()) {
+    return;
+  }
+  RecordRef record(directory, RecordType::kFile);
+  if (!record) {
+    return;
+  }
+  bool is_empty = path == nullptr || path[0] == '\0';
+  if (is_empty && !may_be_empty) {
+    kind_ = kNotFound;
+    return;
+  }
+  record->references.fetch_add(1, std::memory_order_relaxed);
+  record_ = record.get();
+  kind_ = is_empty ? kHandle : kRemote;
+  length_ = is_empty ? 0 : strlen(path);
+}
+
+Target::~Target() {
+  if (record_ != nullptr) {
+    release_record(record_);
+  }
+  if (buffer_ != nullptr) {
+    give_path_buffer(buffer_);
+  }
+}
+
+void Target::decide(bool write) {
+  const local::Section& section = session.settings->path_automaton;
+  if (section.size < sizeof(local::PathAutomaton)) {
+    return;
+  }
+  const auto* automaton = reinterpret_cast<const local::PathAutomaton*>(section_data(section));
+  uint8_t outcome = classify_path(*automaton, path_, &length_);
+  if (MIRRORD_UNLIKELY((outcome & local::kOutcomeMap) != 0)) {
+    map(write);
+    return;
+  }
+  kind_ = kind_of(write ? local::write_decision(outcome) : local::read_decision(outcome));
+}
+
+MIRRORD_SLOW void Target::map(bool write) {
+  if (length_ >= local::kMaxPath) {
+    return;  // the kernel refuses it
+  }
+  uint64_t hash = hash_text(path_, length_);
+  const MapEntry* entry = find_mapped(path_, length_, hash);
+  if (entry == nullptr) {
+    buffer_ = take_path_buffer();
+    local::PathRequest request = {};
+    request.first_length = static_cast<uint32_t>(length_);
+    local::MapReply reply = {};
+    iovec path = {const_cast<char*>(path_), length_};
+    iovec mapped = {buffer_, local::kMaxPath - 1};
+    Answer answer = {&reply, sizeof reply, &mapped, 1, 0, -1, false};
+    int error = buffer_ == nullptr ? ENOMEM
+                                   : call({local::MessageType::kMapPath, &request, sizeof request,
+                                           &path, 1, -1},
+                                          answer, EIO);
+    if (error != 0) {
+      kind_ = kNotFound;
+      return;
+    }
+    size_t mapped_length = least(answer.data_size, local::kMaxPath - 1);
+    buffer_[mapped_length] = '\0';
+    entry = remember(path_, length_, hash, buffer_, mapped_length, reply);
+    if (entry == nullptr) {
+      kind_ = kind_of(write ? reply.write : reply.read);
+      path_ = buffer_;
+      length_ = mapped_length;
+      return;
+    }
+  }
+  kind_ = kind_of(write ? entry->write : entry->read);
+  path_ = entry->text + entry->path_length + 1;
+  length_ = entry->mapped_length;
+}
+
+}  // namespace mirrord::hook

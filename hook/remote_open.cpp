@@ -1,0 +1,98 @@
+// hook/remote_open.cpp — opens remote files: asks, then gives the descriptor its record.
+#include <sys/mman.h>
+
+#include "hook/ipc.h"
+#include "hook/remote_file.h"
+
+namespace mirrord::hook {
+namespace {
+
+// The umask, without the race of setting it: the line "Umask:\t0022" of /proc/self/status.
+mode_t current_umask() {
+  char text[512];
+  long fd = raw(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0);
+  long size = failed(fd) ? 0 : raw(SYS_read, fd, text, sizeof text - 1);
+  if (!failed(fd)) {
+    raw(SYS_close, fd);
+  }
+  text[failed(size) ? 0 : size] = '\0';
+  const char* at = strstr(text, "Umask:\t");
+  mode_t mask = 0;
+  if (at == nullptr) {
+    return 022;
+  }
+  for (at += 7; *at >= '0' && *at <= '7'; ++at) {
+    mask = mask * 8 + static_cast<mode_t>(*at - '0');
+  }
+  return mask;
+}
+
+void close_handle(const local::OpenReply& reply, int flags) {
+  local::HandleRequest message = {reply.handle};
+  if ((flags & O_ACCMODE) == O_RDONLY) {
+    notify({local::MessageType::kClose, &message, sizeof message, nullptr, 0, -1});
+  } else {
+    (void)ask(local::MessageType::kClose, message);
+  }
+}
+
+// A descriptor for a file that came without one.
+int make_placeholder() {
+  return static_cast<int>(raw(SYS_memfd_create, "mirrord", 1 /* MFD_CLOEXEC */));
+}
+
+void fill_record(FileRecord& file, const local::OpenReply& reply, int flags) {
+  file.handle = reply.handle;
+  file.kind = reply.kind;
+  file.slot = reply.slot < local::kSlotCount ? reply.slot : local::kNoSlot;
+  file.open_flags.store(static_cast<uint32_t>(flags & ~kOpenOnlyFlags), std::memory_order_relaxed);
+  file.is_whole.store(reply.kind == local::FileKind::kCached && reply.slot == local::kNoSlot,
+                      std::memory_order_relaxed);
+  file.opened_ns = coarse_now_ns();
+  file.asked_ns.store(file.opened_ns, std::memory_order_relaxed);
+  file.file_size.store(reply.metadata.size, std::memory_order_relaxed);
+  file.metadata = reply.metadata;
+}
+
+}  // namespace
+
+mode_t apply_umask(mode_t mode) {
+  return mode & ~current_umask() & 07777;
+}
+
+int remote_open(const Target& target, int flags, mode_t mode) {
+  if (int error = target.early_error()) {
+    return fail_with(error);
+  }
+  local::OpenRequest open = {target.directory(), static_cast<uint32_t>(flags), 0};
+  if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {
+    open.mode = apply_umask(mode);
+  }
+  iovec path = {const_cast<char*>(target.path()), target.length()};
+  local::OpenReply reply = {};
+  Answer answer = {&reply, sizeof reply, nullptr, 0, 0, -1, true};
+  int error = call({local::MessageType::kOpen, &open, sizeof open, &path, 1, -1}, answer, EIO);
+  if (error != 0) {
+    if (answer.descriptor >= 0) {
+      raw(SYS_close, answer.descriptor);
+    }
+    return fail_with(error);
+  }
+  int fd = answer.descriptor >= 0 ? answer.descriptor : make_placeholder();
+  Record* record = fd >= 0 ? allocate_record(RecordType::kFile) : nullptr;
+  if (record == nullptr) {
+    close_handle(reply, flags);
+    if (fd >= 0) {
+      raw(SYS_close, fd);
+    }
+    return fail_with(fd < 0 ? EMFILE : ENOMEM);
+  }
+  fill_record(record->file, reply, flags);
+  if ((flags & O_CLOEXEC) == 0) {
+    raw(SYS_fcntl, fd, F_SETFD, 0);
+  }
+  attach(fd, record);
+  return fd;
+}
+
+}  // namespace mirrord::hook
