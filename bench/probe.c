@@ -32,9 +32,11 @@ static void die(const char* what) {
 }
 
 // Prints the median time of `count` runs of `operation(argument)` in microseconds.
-static void report_p50(const char* name, int count, void (*operation)(const char*), const char* argument) {
+static void report_p50(const char* name, int count, void (*operation)(const char*),
+                       const char* argument) {
   double* samples = malloc(sizeof(double) * (size_t)count);
-  for (int i = 0; i < count / 10 + 1; i++) operation(argument);
+  for (int i = 0; i < count / 10 + 1; i++)
+    operation(argument);
   for (int i = 0; i < count; i++) {
     const double begin = now_us();
     operation(argument);
@@ -46,13 +48,16 @@ static void report_p50(const char* name, int count, void (*operation)(const char
 }
 
 // Prints the mean over a tight loop in nanoseconds: for calls too short to be timed one by one.
-static void report_mean_ns(const char* name, int count, void (*operation)(const char*), const char* argument) {
+static void report_mean_ns(const char* name, int count, void (*operation)(const char*),
+                           const char* argument) {
   double best = 1e18;
   for (int round = 0; round < 7; round++) {
     const double begin = now_us();
-    for (int i = 0; i < count; i++) operation(argument);
+    for (int i = 0; i < count; i++)
+      operation(argument);
     const double mean = (now_us() - begin) * 1e3 / count;
-    if (mean < best) best = mean;
+    if (mean < best)
+      best = mean;
   }
   printf("%s %.1f\n", name, best);
 }
@@ -61,21 +66,25 @@ static void small_file(const char* path) {
   char buffer[8192];
   struct stat s;
   const int fd = open(path, O_RDONLY);
-  if (fd < 0 || fstat(fd, &s) != 0) die(path);
+  if (fd < 0 || fstat(fd, &s) != 0)
+    die(path);
   while (read(fd, buffer, sizeof buffer) > 0) {
   }
   close(fd);
 }
 static void stat_path(const char* path) {
   struct stat s;
-  if (stat(path, &s) != 0) die(path);
+  if (stat(path, &s) != 0)
+    die(path);
 }
 static void open_missing(const char* path) {
-  if (open(path, O_RDONLY) >= 0) die("the missing file exists");
+  if (open(path, O_RDONLY) >= 0)
+    die("the missing file exists");
 }
 static void list_directory(const char* path) {
   DIR* d = opendir(path);
-  if (!d) die(path);
+  if (!d)
+    die(path);
   while (readdir(d)) {
   }
   closedir(d);
@@ -85,10 +94,12 @@ static void list_long(const char* path) {
   struct stat s;
   struct dirent* e;
   DIR* d = opendir(path);
-  if (!d) die(path);
+  if (!d)
+    die(path);
   while ((e = readdir(d))) {
     snprintf(name, sizeof name, "%s/%s", path, e->d_name);
-    if (lstat(name, &s) != 0) die(name);
+    if (lstat(name, &s) != 0)
+      die(name);
   }
   closedir(d);
 }
@@ -98,10 +109,13 @@ static void read_sequentially(const char* path) {
   const int fd = open(path, O_RDONLY);
   ssize_t n;
   double total = 0;
-  if (fd < 0) die(path);
+  if (fd < 0)
+    die(path);
   const double begin = now_us();
-  while ((n = read(fd, buffer, chunk)) > 0) total += (double)n;
-  if (n < 0) die("read");
+  while ((n = read(fd, buffer, chunk)) > 0)
+    total += (double)n;
+  if (n < 0)
+    die("read");
   printf("read_mib_s %.1f\n", total / 1048576 / ((now_us() - begin) / 1e6));
   close(fd);
   free(buffer);
@@ -109,11 +123,14 @@ static void read_sequentially(const char* path) {
 static void write_sequentially(const char* path, double mib) {
   char* buffer = calloc(1, chunk);
   const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (fd < 0) die(path);
+  if (fd < 0)
+    die(path);
   const double begin = now_us();
   for (double done = 0; done < mib * 1048576; done += (double)chunk)
-    if (write(fd, buffer, chunk) != (ssize_t)chunk) die("write");
-  if (close(fd) != 0) die("close");
+    if (write(fd, buffer, chunk) != (ssize_t)chunk)
+      die("write");
+  if (close(fd) != 0)
+    die("close");
   printf("write_mib_s %.1f\n", mib / ((now_us() - begin) / 1e6));
   free(buffer);
 }
@@ -131,16 +148,19 @@ static void resolve(const char* name) {
 static struct sockaddr_in peer;
 static int connect_peer(void) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-  if (connect(fd, (struct sockaddr*)&peer, sizeof peer) != 0) die("connect");
+  if (connect(fd, (struct sockaddr*)&peer, sizeof peer) != 0)
+    die("connect");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd;
 }
 static void echo_on(int fd) {
   char buffer[64] = "x";
-  if (write(fd, buffer, sizeof buffer) != sizeof buffer) die("write");
+  if (write(fd, buffer, sizeof buffer) != sizeof buffer)
+    die("write");
   for (size_t got = 0; got < sizeof buffer;) {
     const ssize_t n = read(fd, buffer, sizeof buffer - got);
-    if (n <= 0) die("echo");
+    if (n <= 0)
+      die("echo");
     got += (size_t)n;
   }
 }
@@ -161,7 +181,8 @@ static void download(void) {
   ssize_t n;
   const double begin = now_us();
   const int fd = connect_peer();
-  while ((n = read(fd, buffer, sizeof buffer)) > 0) total += (double)n;
+  while ((n = read(fd, buffer, sizeof buffer)) > 0)
+    total += (double)n;
   printf("download_mib_s %.1f\n", total / 1048576 / ((now_us() - begin) / 1e6));
   printf("download_bytes %.0f\n", total);
 }
@@ -172,24 +193,31 @@ static void upload(double mib) {
   for (double done = 0; done < mib * 1048576; done += sizeof buffer)
     for (size_t at = 0; at < sizeof buffer;) {
       const ssize_t n = write(fd, buffer + at, sizeof buffer - at);
-      if (n <= 0) die("upload");
+      if (n <= 0)
+        die("upload");
       at += (size_t)n;
     }
   shutdown(fd, SHUT_WR);
-  if (read(fd, buffer, 1) != 1) die("the sink's answer");
+  if (read(fd, buffer, 1) != 1)
+    die("the sink's answer");
   printf("upload_mib_s %.1f\n", mib / ((now_us() - begin) / 1e6));
 }
 static void many(int count) {
   int* fds = malloc(sizeof(int) * (size_t)count);
   const double begin = now_us();
-  for (int i = 0; i < count; i++) fds[i] = connect_peer();
-  for (int i = 0; i < count; i++) echo_on(fds[i]);
+  for (int i = 0; i < count; i++)
+    fds[i] = connect_peer();
+  for (int i = 0; i < count; i++)
+    echo_on(fds[i]);
   printf("many_ms %.2f\n", (now_us() - begin) / 1e3);
-  for (int i = 0; i < count; i++) close(fds[i]);
+  for (int i = 0; i < count; i++)
+    close(fds[i]);
 }
 
 static int cheap_fd;
-static void cheap_open_close(const char* path) { close(open(path, O_RDONLY)); }
+static void cheap_open_close(const char* path) {
+  close(open(path, O_RDONLY));
+}
 static void cheap_stat(const char* path) {
   struct stat s;
   stat(path, &s);
@@ -220,20 +248,41 @@ int main(int argc, char** argv) {
   const char* what = argc > 1 ? argv[1] : "";
   const char* path = argc > 2 ? argv[2] : "";
   const int count = argc > 3 ? atoi(argv[3]) : 1;
-  if (!strcmp(what, "small")) report_p50("p50_us", count, small_file, path);
-  else if (!strcmp(what, "stat")) report_p50("p50_us", count, stat_path, path);
-  else if (!strcmp(what, "missing")) report_p50("p50_us", count, open_missing, path);
-  else if (!strcmp(what, "list")) report_p50("p50_us", count, list_directory, path);
-  else if (!strcmp(what, "list-long")) report_p50("p50_us", count, list_long, path);
-  else if (!strcmp(what, "read")) { chunk = (size_t)count; read_sequentially(path); }
-  else if (!strcmp(what, "write")) { chunk = (size_t)count; write_sequentially(path, atof(argv[4])); }
-  else if (!strcmp(what, "resolve")) report_p50("p50_us", count, resolve, path);
-  else if (!strcmp(what, "connect-echo")) { set_peer(path, argv[4]); report_p50("p50_us", count, connect_and_echo, ""); }
-  else if (!strcmp(what, "echo")) { set_peer(path, argv[4]); echo_fd = connect_peer(); report_p50("p50_us", count, echo_once, ""); }
-  else if (!strcmp(what, "download")) { set_peer(path, argv[4]); download(); }
-  else if (!strcmp(what, "upload")) { set_peer(path, argv[4]); upload(count); }
-  else if (!strcmp(what, "many")) { set_peer(path, argv[4]); many(count); }
-  else if (!strcmp(what, "cheap")) {
+  if (!strcmp(what, "small"))
+    report_p50("p50_us", count, small_file, path);
+  else if (!strcmp(what, "stat"))
+    report_p50("p50_us", count, stat_path, path);
+  else if (!strcmp(what, "missing"))
+    report_p50("p50_us", count, open_missing, path);
+  else if (!strcmp(what, "list"))
+    report_p50("p50_us", count, list_directory, path);
+  else if (!strcmp(what, "list-long"))
+    report_p50("p50_us", count, list_long, path);
+  else if (!strcmp(what, "read")) {
+    chunk = (size_t)count;
+    read_sequentially(path);
+  } else if (!strcmp(what, "write")) {
+    chunk = (size_t)count;
+    write_sequentially(path, atof(argv[4]));
+  } else if (!strcmp(what, "resolve"))
+    report_p50("p50_us", count, resolve, path);
+  else if (!strcmp(what, "connect-echo")) {
+    set_peer(path, argv[4]);
+    report_p50("p50_us", count, connect_and_echo, "");
+  } else if (!strcmp(what, "echo")) {
+    set_peer(path, argv[4]);
+    echo_fd = connect_peer();
+    report_p50("p50_us", count, echo_once, "");
+  } else if (!strcmp(what, "download")) {
+    set_peer(path, argv[4]);
+    download();
+  } else if (!strcmp(what, "upload")) {
+    set_peer(path, argv[4]);
+    upload(count);
+  } else if (!strcmp(what, "many")) {
+    set_peer(path, argv[4]);
+    many(count);
+  } else if (!strcmp(what, "cheap")) {
     report_mean_ns("open_close_ns", count, cheap_open_close, path);
     report_mean_ns("stat_ns", count, cheap_stat, path);
     cheap_fd = open(path, O_RDONLY);

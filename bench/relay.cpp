@@ -245,11 +245,15 @@ void Server::accept_loop() {
   }
 }
 
-std::unique_ptr<Server> make_echo_server() { return std::make_unique<EchoServer>(); }
+std::unique_ptr<Server> make_echo_server() {
+  return std::make_unique<EchoServer>();
+}
 std::unique_ptr<Server> make_source_server(std::uint64_t bytes) {
   return std::make_unique<SourceServer>(bytes);
 }
-std::unique_ptr<Server> make_sink_server() { return std::make_unique<SinkServer>(); }
+std::unique_ptr<Server> make_sink_server() {
+  return std::make_unique<SinkServer>();
+}
 std::unique_ptr<Server> make_plain_relay(std::uint16_t target) {
   return std::make_unique<RelayServer>(target, std::chrono::microseconds(0));
 }

@@ -53,7 +53,7 @@ void Stream::resume_reading() {
 }
 
 void Stream::write(Chunk chunk) {
-  if (failed_ || write_shut_wanted_ || chunk.size == 0) {
+  if (failed_ || write_error_ != 0 || write_shut_wanted_ || chunk.size == 0) {
     return;
   }
   queued_ += chunk.size;
@@ -121,6 +121,10 @@ void Stream::read_available() {
       budget -= std::min(budget, received);
     } else if (count == 0) {
       read_ended_ = true;
+      if (write_error_ != 0) {
+        fail(write_error_, "write to ");
+        return;
+      }
       update_interest();
       if (handlers->ended) {
         handlers->ended();
@@ -157,8 +161,7 @@ bool Stream::write_available() {
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
         break;
       }
-      fail(errno, "write to ");
-      return false;
+      return write_failed(errno);
     }
     auto written = static_cast<std::size_t>(count);
     queued_ -= written;
@@ -173,19 +176,39 @@ bool Stream::write_available() {
       }
     }
   }
-  if (queue_.empty() && write_shut_wanted_ && !write_finished_) {
-    write_finished_ = true;
-    ::shutdown(socket_.get(), SHUT_WR);
-  }
+  return notify_written();
+}
+
+// Tells of what the last writes have changed; false when the stream failed or is gone.
+bool Stream::notify_written() {
+  const std::shared_ptr<bool> alive = alive_;
+  const std::shared_ptr<Handlers> handlers = handlers_;
   if (was_above_mark_ && queued_ <= kHighMark / 2) {
     was_above_mark_ = false;
-    if (handlers_->drained) {
-      const std::shared_ptr<bool> alive = alive_;
-      const std::shared_ptr<Handlers> handlers = handlers_;
+    if (handlers->drained) {
       handlers->drained();
-      return *alive && !failed_;
     }
   }
+  if (*alive && !failed_ && write_error_ == 0 && queue_.empty() && write_shut_wanted_ &&
+      !write_finished_) {
+    write_finished_ = true;
+    ::shutdown(socket_.get(), SHUT_WR);
+    if (handlers->finished) {
+      handlers->finished();
+    }
+  }
+  return *alive && !failed_;
+}
+
+// The peer takes no more, but may have said why before: its last words are read first.
+bool Stream::write_failed(int error_number) {
+  queue_.clear();
+  queued_ = 0;
+  if (read_ended_) {
+    fail(error_number, "write to ");
+    return false;
+  }
+  write_error_ = error_number;
   return true;
 }
 

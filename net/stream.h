@@ -44,10 +44,13 @@ class Stream {
     std::move_only_function<void(std::size_t count)> received;
     // The peer has finished sending. Writing may go on.
     std::move_only_function<void()> ended;
-    // The stream is unusable in both directions. Called once, nothing is called afterwards.
+    // The stream is unusable in both directions. Called once, nothing is called afterwards. When
+    // writing fails, what the peer has sent before is still delivered first.
     std::move_only_function<void(Error error)> failed;
     // The queue has fallen below half of the high mark after having been above it. Optional.
     std::move_only_function<void()> drained;
+    // After finish_writing: the queue is written and the sending side shut down. Optional.
+    std::move_only_function<void()> finished;
   };
 
   // Takes a connected, or connecting, socket. Sets O_NONBLOCK and, for TCP, TCP_NODELAY.
@@ -83,6 +86,8 @@ class Stream {
   void read_available();
   bool write_available();  // false when the stream failed (and may be gone)
   void update_interest();
+  bool write_failed(int error_number);
+  bool notify_written();
   void fail(int error_number, std::string_view tried);
 
   Loop& loop_;
@@ -98,6 +103,7 @@ class Stream {
   bool flush_scheduled_ = false;
   bool was_above_mark_ = false;
   bool failed_ = false;
+  int write_error_ = 0;  // writing has failed, reading goes on to its end
   // Set to false by the destructor: code that ran a callback looks at it before touching `this`.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<FdWatcher> watcher_;  // after socket_: it must go first

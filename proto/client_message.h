@@ -51,4 +51,8 @@ static_assert(ClientMessage::kSize == 18);
 
 // clang-format on
 
+extern template struct EnumLife<ClientVpn>;
+extern template struct EnumLife<ShareLinkRequest>;
+extern template struct EnumLife<ClientMessage>;
+
 }  // namespace mirrord::proto

@@ -52,4 +52,9 @@ static_assert(DaemonMessage::kSize == 16);
 
 // clang-format on
 
+extern template struct EnumLife<LogLevel>;
+extern template struct EnumLife<DaemonPauseTarget>;
+extern template struct EnumLife<ServerVpn>;
+extern template struct EnumLife<DaemonMessage>;
+
 }  // namespace mirrord::proto

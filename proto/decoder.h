@@ -160,7 +160,7 @@ class Decoder {
       return false;
     if (index >= T::kSize)
       return fail("unknown variant " + std::to_string(index) + " of " + std::string(kTypeName<T>));
-    emplace(out, index, std::make_index_sequence<T::kSize>());
+    out.reset_to(index);
     return read_case(out, index, std::make_index_sequence<T::kSize>());
   }
   template <class T>
@@ -264,17 +264,13 @@ class Decoder {
   }
 
   template <class T, std::size_t... I>
-  static void emplace(T& out, std::size_t index, std::index_sequence<I...>) {
-    ((I == index && (static_cast<void>(out.v.template emplace<I>()), true)) || ...);
-  }
-  template <class T, std::size_t... I>
   bool read_case(T& out, std::size_t index, std::index_sequence<I...>) {
     constexpr bool is_recursive = std::is_same_v<T, HttpFilter>;
     if (is_recursive && nesting_ >= HttpFilter::kMaxNesting)
       return fail("filters nested too deeply");
     nesting_ += is_recursive;
     bool done = false;
-    ((I == index && (done = read(*std::get_if<I>(&out.v)), true)) || ...);
+    ((I == index && (done = read(out.template get_at<I>()), true)) || ...);
     nesting_ -= is_recursive;
     return done || push(0);
   }

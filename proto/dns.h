@@ -44,4 +44,7 @@ struct ReverseDnsLookupResponse { Res<std::string> hostname; };
 
 // clang-format on
 
+extern template struct EnumLife<AddressFamily>;
+extern template struct EnumLife<SockType>;
+
 }  // namespace mirrord::proto

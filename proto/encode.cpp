@@ -216,7 +216,7 @@ class Encoder {
  private:
   template <class T, std::size_t... I>
   void put_case(const T& value, std::index_sequence<I...>) {
-    ((I == value.index() && (put(*std::get_if<I>(&value.v)), true)) || ...);
+    ((I == value.index() && (put(value.template get_at<I>()), true)) || ...);
   }
 
   void put_text(std::string_view text) {

@@ -71,16 +71,11 @@ std::string unknown_text(int error) {
   return "uncategorized error";
 }
 
-template <std::size_t... I>
-void set_kind(ErrorKindInternal& out, std::size_t index, std::index_sequence<I...>) {
-  ((I == index && (static_cast<void>(out.v.template emplace<I>()), true)) || ...);
-}
-
 ErrorKindInternal kind_of(int error) {
   for (const KindRow& row : kKinds) {
     if (row.error == error) {
       ErrorKindInternal found;
-      set_kind(found, row.kind, std::make_index_sequence<ErrorKindInternal::kSize>());
+      found.reset_to(row.kind);
       return found;
     }
   }

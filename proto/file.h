@@ -171,4 +171,8 @@ static_assert(FileResponse::kSize == 23);
 
 // clang-format on
 
+extern template struct EnumLife<SeekFromInternal>;
+extern template struct EnumLife<FileRequest>;
+extern template struct EnumLife<FileResponse>;
+
 }  // namespace mirrord::proto

@@ -127,4 +127,9 @@ struct HttpResponse {
 
 // clang-format on
 
+extern template struct EnumLife<HttpMethodFilter>;
+extern template struct EnumLife<HttpBodyFilter>;
+extern template struct EnumLife<HttpFilter>;
+extern template struct EnumLife<InternalHttpBodyFrame>;
+
 }  // namespace mirrord::proto

@@ -68,4 +68,11 @@ static_assert(DaemonSeqpacket::kSize == 3);
 
 // clang-format on
 
+extern template struct EnumLife<LayerTcpOutgoing>;
+extern template struct EnumLife<LayerUdpOutgoing>;
+extern template struct EnumLife<LayerSeqpacket>;
+extern template struct EnumLife<DaemonTcpOutgoing>;
+extern template struct EnumLife<DaemonUdpOutgoing>;
+extern template struct EnumLife<DaemonSeqpacket>;
+
 }  // namespace mirrord::proto

@@ -20,11 +20,12 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <new>
+#include <stdexcept>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <variant>
 
 namespace mirrord::proto {
 
@@ -59,10 +60,67 @@ consteval std::size_t find_case(std::string_view name) {
 
 template <class Self, std::size_t Index>
 struct CaseValue {
-  using Type = std::variant_alternative_t<Index, typename Self::Variant>;
+  using Type = std::tuple_element_t<Index, typename Self::Values>;
 };
 
 }  // namespace detail
+
+// Construction and destruction of the payload of a wire enum. Defined outside the class, so that
+// the large enums can be instantiated in one file for all (proto/messages.cpp): code that merely
+// passes messages on then compiles in a tenth of the time.
+template <class Self>
+struct EnumLife {
+  static void construct(void* to, std::size_t index);  // value-initialised
+  static void destroy(void* payload, std::size_t index);
+  static void copy(void* to, const void* from, std::size_t index);
+  static void move(void* to, void* from, std::size_t index);
+};
+
+// Space for the payload of one of the cases T, and which one it is. Not std::variant, because that
+// costs every file that moves a message ten seconds and 25 MB of debug information.
+template <class Self, class... T>
+class Choice {
+  using Life = EnumLife<Self>;
+
+ public:
+  Choice() { Life::construct(space_, 0); }
+  Choice(const Choice& other) : index_(other.index_) { Life::copy(space_, other.space_, index_); }
+  Choice(Choice&& other) noexcept : index_(other.index_) {
+    Life::move(space_, other.space_, index_);
+  }
+  Choice& operator=(const Choice& other) { return *this = Choice(other); }
+  Choice& operator=(Choice&& other) noexcept {
+    Choice taken(std::move(other));  // it may lie inside what is destroyed now
+    Life::destroy(space_, index_);
+    index_ = taken.index_;
+    Life::move(space_, taken.space_, index_);
+    return *this;
+  }
+  ~Choice() { Life::destroy(space_, index_); }
+
+  std::size_t index() const { return index_; }
+
+  template <std::size_t I, class Value>
+  Value& emplace(Value value) {
+    static_assert(std::is_nothrow_move_constructible_v<Value>);
+    Life::destroy(space_, index_);
+    index_ = I;
+    return *::new (space_) Value(std::move(value));
+  }
+
+  void reset_to(std::size_t index) {
+    Life::destroy(space_, index_);
+    index_ = static_cast<std::uint8_t>(index);
+    Life::construct(space_, index_);
+  }
+
+  void* payload() { return space_; }
+  const void* payload() const { return space_; }
+
+ private:
+  alignas(T...) std::byte space_[std::max({sizeof(T)...})];
+  std::uint8_t index_ = 0;
+};
 
 // What can be done with every wire enum. Nothing here has the list of cases in its type: the names
 // of such functions would fill tens of megabytes of symbols and debug information.
@@ -71,18 +129,25 @@ struct EnumAccess {
   template <FixedString Name>
   static constexpr std::size_t index_of = detail::find_case<Self>(Name.view());
 
+  template <std::size_t Index>
+  using ValueAt = typename detail::CaseValue<Self, Index>::Type;
   template <FixedString Name>
-  using ValueOf = typename detail::CaseValue<Self, index_of<Name>>::Type;
+  using ValueOf = ValueAt<index_of<Name>>;
 
   // The payload is built from the arguments with braces, so a struct may be given field by field.
   template <FixedString Name, class... Args>
   static Self make(Args&&... args) {
-    Self self;
-    self.v.template emplace<index_of<Name>>(ValueOf<Name>{std::forward<Args>(args)...});
-    return self;
+    Self made;
+    made.template emplace<Name>(std::forward<Args>(args)...);
+    return made;
+  }
+  template <FixedString Name, class... Args>
+  auto& emplace(Args&&... args) {
+    using Value = ValueOf<Name>;
+    return self().choice.template emplace<index_of<Name>>(Value{std::forward<Args>(args)...});
   }
 
-  std::size_t index() const { return self().v.index(); }
+  std::size_t index() const { return self().choice.index(); }
   std::string_view name() const { return Self::kNames[index()]; }
 
   template <FixedString Name>
@@ -92,54 +157,160 @@ struct EnumAccess {
 
   template <FixedString Name>
   auto* get_if() {
-    return std::get_if<index_of<Name>>(&self().v);
+    return is<Name>() ? &get_at<index_of<Name>>() : nullptr;
   }
   template <FixedString Name>
   const auto* get_if() const {
-    return std::get_if<index_of<Name>>(&self().v);
+    return is<Name>() ? &get_at<index_of<Name>>() : nullptr;
   }
 
-  // For code that knows the case, as in a switch over index(); a wrong name throws.
+  // For code that knows the case, as in a switch over index(). A wrong name throws.
   template <FixedString Name>
   auto& get() {
-    return std::get<index_of<Name>>(self().v);
+    require(index_of<Name>);
+    return get_at<index_of<Name>>();
   }
   template <FixedString Name>
   const auto& get() const {
-    return std::get<index_of<Name>>(self().v);
+    require(index_of<Name>);
+    return get_at<index_of<Name>>();
   }
 
-  // Calls visitor(payload) with the payload of the present case, which is name().
+  // Calls visitor(payload) with the payload of the present case, which is name(). The result of
+  // the visitor, if any, must be of one type that can be made from nothing.
   template <class Visitor>
-  decltype(auto) visit(Visitor&& visitor) {
-    return std::visit(std::forward<Visitor>(visitor), self().v);
+  auto visit(Visitor&& visitor) {
+    return visit_in(self(), visitor, std::make_index_sequence<Self::kSize>());
   }
   template <class Visitor>
-  decltype(auto) visit(Visitor&& visitor) const {
-    return std::visit(std::forward<Visitor>(visitor), self().v);
+  auto visit(Visitor&& visitor) const {
+    return visit_in(self(), visitor, std::make_index_sequence<Self::kSize>());
   }
 
-  friend bool operator==(const Self& a, const Self& b) { return a.v == b.v; }
+  // By position instead of name, unchecked; for the codec.
+  template <std::size_t Index>
+  auto& get_at() {
+    return *std::launder(static_cast<ValueAt<Index>*>(self().choice.payload()));
+  }
+  template <std::size_t Index>
+  const auto& get_at() const {
+    return *std::launder(static_cast<const ValueAt<Index>*>(self().choice.payload()));
+  }
+  // An empty payload of the case with this index.
+  void reset_to(std::size_t index) { self().choice.reset_to(index); }
+
+  friend bool operator==(const Self& a, const Self& b) {
+    return a.index() == b.index() && [&]<std::size_t... I>(std::index_sequence<I...>) {
+      return ((I == a.index() && a.template get_at<I>() == b.template get_at<I>()) || ...);
+    }(std::make_index_sequence<Self::kSize>());
+  }
 
  private:
   Self& self() { return static_cast<Self&>(*this); }
   const Self& self() const { return static_cast<const Self&>(*this); }
+  void require(std::size_t index) const {
+    if (index != this->index())
+      throw std::logic_error("the message is another case than the code takes it for");
+  }
+  template <class Object, class Visitor, std::size_t... I>
+  static auto visit_in(Object& object, Visitor& visitor, std::index_sequence<I...>) {
+    const std::size_t index = object.index();
+    using Result = decltype(visitor(object.template get_at<0>()));
+    if constexpr (std::is_void_v<Result>) {
+      ((I == index && (visitor(object.template get_at<I>()), true)) || ...);
+    } else {
+      Result result{};
+      ((I == index && (result = visitor(object.template get_at<I>()), true)) || ...);
+      return result;
+    }
+  }
 };
 
 template <class Self, class... Cases>
 struct Enum : EnumAccess<Self> {
-  using Variant = std::variant<typename Cases::Value...>;
+  using Values = std::tuple<typename Cases::Value...>;
   static constexpr std::size_t kSize = sizeof...(Cases);
   static constexpr std::array<std::string_view, kSize> kNames{Cases::name...};
 
-  Variant v;
+  Choice<Self, typename Cases::Value...> choice;
 };
 
 template <class T>
 concept WireEnum = requires {
-  typename T::Variant;
+  typename T::Values;
   T::kNames;
 };
+
+namespace detail {
+
+template <class T>
+void construct_as(void* to) {
+  ::new (to) T{};
+}
+template <class T>
+void destroy_as(void* payload) {
+  static_cast<T*>(payload)->~T();
+}
+template <class T>
+void copy_as(void* to, const void* from) {
+  ::new (to) T(*static_cast<const T*>(from));
+}
+template <class T>
+void move_as(void* to, void* from) {
+  ::new (to) T(std::move(*static_cast<T*>(from)));
+}
+
+// A table with one function per case; Make<T>::value is the one for the payload T.
+template <class Function, template <class> class Make, class... T>
+constexpr std::array<Function, sizeof...(T)> table_for(std::type_identity<std::tuple<T...>>) {
+  return {Make<T>::value...};
+}
+template <class T>
+struct ConstructAs {
+  static constexpr void (*value)(void*) = construct_as<T>;
+};
+template <class T>
+struct DestroyAs {
+  static constexpr void (*value)(void*) = destroy_as<T>;
+};
+template <class T>
+struct CopyAs {
+  static constexpr void (*value)(void*, const void*) = copy_as<T>;
+};
+template <class T>
+struct MoveAs {
+  static constexpr void (*value)(void*, void*) = move_as<T>;
+};
+
+}  // namespace detail
+
+template <class Self>
+void EnumLife<Self>::construct(void* to, std::size_t index) {
+  static constexpr auto kTable = detail::table_for<void (*)(void*), detail::ConstructAs>(
+      std::type_identity<typename Self::Values>());
+  kTable[index](to);
+}
+
+template <class Self>
+void EnumLife<Self>::destroy(void* payload, std::size_t index) {
+  static constexpr auto kTable = detail::table_for<void (*)(void*), detail::DestroyAs>(
+      std::type_identity<typename Self::Values>());
+  kTable[index](payload);
+}
+
+template <class Self>
+void EnumLife<Self>::copy(void* to, const void* from, std::size_t index) {
+  static constexpr auto kTable = detail::table_for<void (*)(void*, const void*), detail::CopyAs>(
+      std::type_identity<typename Self::Values>());
+  kTable[index](to, from);
+}
+
+template <class Self>
+void EnumLife<Self>::move(void* to, void* from, std::size_t index) {
+  static constexpr auto kTable = detail::table_for<void (*)(void*, void*), detail::MoveAs>(
+      std::type_identity<typename Self::Values>());
+  kTable[index](to, from);
+}
 
 // Structs that the protocol writes as positional fields say so with this member; they differ only
 // in their JSON form, an array.

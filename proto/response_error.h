@@ -97,6 +97,15 @@ static_assert(ResponseError::kSize == 14);
 
 // clang-format on
 
+extern template struct EnumLife<UnixAddr>;
+extern template struct EnumLife<SocketAddress>;
+extern template struct EnumLife<StealType>;
+extern template struct EnumLife<BlockedAction>;
+extern template struct EnumLife<ErrorKindInternal>;
+extern template struct EnumLife<ResolveErrorKindInternal>;
+extern template struct EnumLife<RemoteError>;
+extern template struct EnumLife<ResponseError>;
+
 template <class T>
 using Res = std::expected<T, ResponseError>;
 

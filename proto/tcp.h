@@ -105,4 +105,12 @@ static_assert(DaemonTcp::kSize == 8);
 
 // clang-format on
 
+extern template struct EnumLife<LayerTcp>;
+extern template struct EnumLife<ChunkedResponse>;
+extern template struct EnumLife<LayerTcpSteal>;
+extern template struct EnumLife<IncomingTrafficTransportType>;
+extern template struct EnumLife<HttpRequestMetadata>;
+extern template struct EnumLife<ChunkedRequest>;
+extern template struct EnumLife<DaemonTcp>;
+
 }  // namespace mirrord::proto

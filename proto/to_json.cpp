@@ -130,7 +130,7 @@ class Renderer {
  private:
   template <class T, std::size_t... I>
   void put_case(const T& value, std::index_sequence<I...>) {
-    ((I == value.index() && (put_payload(value.name(), *std::get_if<I>(&value.v)), true)) || ...);
+    ((I == value.index() && (put_payload(value.name(), value.template get_at<I>()), true)) || ...);
   }
   void put_payload(std::string_view name, const Unit&) { append_json_string(out_, name); }
   template <class Payload>

@@ -19,8 +19,8 @@
 #include "net/loop.h"
 #include "net/stream.h"
 #include "proto/client_message.h"
-#include "proto/codec.h"
 #include "proto/daemon_message.h"
+#include "proto/stream_decoder.h"
 #include "proto/version.h"
 
 namespace mirrord::intproxy {
@@ -53,11 +53,9 @@ class AgentLink {
   [[nodiscard]] bool is_ready() const { return is_ready_; }
   [[nodiscard]] bool is_lost() const { return is_lost_; }
   [[nodiscard]] const Error& loss() const { return loss_; }
-  // The version that both sides use, and its gates: supports(proto::kReadLinkVersion).
+  // The version that both sides use, and its gates: supports(proto::Gate::kReadlink).
   [[nodiscard]] const proto::SemVer& version() const { return version_; }
-  [[nodiscard]] bool supports(const proto::Gate& gate) const {
-    return proto::satisfies(version_, gate);
-  }
+  [[nodiscard]] bool supports(proto::Gate gate) const { return proto::satisfies(version_, gate); }
   // The agent gives descriptor numbers out in order: reserve_descriptor() says the next one.
   [[nodiscard]] bool speaks_flight() const { return speaks_flight_; }
 
@@ -148,6 +146,19 @@ class AgentLink {
   bool take_connect_reply(proto::DaemonMessage& message);
   void on_ping_timer();
   void send_control(proto::ClientMessage&& message);
+  // False when the message cannot be encoded; then nothing was queued.
+  bool enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message);
+  template <class T>
+  void answer_next(std::deque<Reply<T>>& pending, proto::Res<T>&& result);
+  // A request that comes after the loss: its caller must not be called back before it returns.
+  template <class Callback>
+  bool refuse_if_lost(Callback& reply) {
+    if (is_lost_) {
+      loop_.defer(
+          [reply = std::move(reply)]() mutable { reply(std::unexpected(agent_lost_error())); });
+    }
+    return is_lost_;
+  }
   void schedule_pump();
   void pump();
   void fail_all_pending();

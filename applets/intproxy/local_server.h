@@ -4,9 +4,10 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "net/error.h"
@@ -26,7 +28,7 @@ namespace mirrord::intproxy {
 
 class LocalServer;
 class LocalConnection;
-class Process;
+struct Process;
 
 // A packet as it came. Its bytes live until the handler returns.
 struct Request {
@@ -68,6 +70,7 @@ class Call {
 
   void fail(int error_number);
   void succeed();  // an answer without contents
+  void ignore();   // the hook waits for none (kClose of a file that was only read)
   template <class T>
     requires std::is_trivially_copyable_v<T>
   void answer(const T& fixed, std::span<const std::byte> tail = {}, int descriptor = -1) {
@@ -86,17 +89,18 @@ class Call {
   local::MessageType type_;
 };
 
-// One program image of the session, or several in a row (exec).
-class Process {
- public:
+// One program image of the session.
+struct Process {
   std::uint64_t key = 0;
   pid_t pid = 0;
   std::string name;
-  // How many of the process's own references each handle has (1: dup'ed descriptors share it).
-  std::unordered_map<local::Handle, int> handles;
+  std::unordered_set<local::Handle> handles;  // dup'ed descriptors share one
   std::size_t connections = 0;
-  std::uint64_t next_key = 0;  // not 0: an exec is under way, this image takes over
-  Fd pidfd;                    // readable when the process has ended; may be closed (refused)
+  // A child or next image that was announced (kFork without its connection, kExec) but has not
+  // said hello. It holds its handles already.
+  bool is_announced = false;
+  std::uint64_t parent_key = 0;
+  Fd pidfd;  // readable when the process has ended; closed when it could not be opened
   std::unique_ptr<net::FdWatcher> watcher;
 };
 
@@ -120,6 +124,8 @@ class LocalConnection : public std::enable_shared_from_this<LocalConnection> {
   bool receive();
   void send(int error_number, local::MessageType type, std::span<const std::byte> fixed,
             std::span<const std::byte> tail, int descriptor);
+  void transmit(std::span<const std::byte> first, std::span<const std::byte> second,
+                std::span<const std::byte> third, int descriptor);
   void finish_call();
 
   LocalServer& server_;
@@ -149,7 +155,10 @@ class LocalServer {
   LocalServer& operator=(const LocalServer&) = delete;
 
   Status listen(const std::string& path);
-  void adopt(Fd socket, pid_t peer);  // a connected socket (kFork, tests)
+  // A connected socket (kFork, tests). `peer` 0: told by the kernel with the first packet.
+  std::shared_ptr<LocalConnection> adopt(Fd socket, pid_t peer);
+  void stop_listening();
+  void close_connections_of(const Process& process);
   void close_all();
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
 

@@ -11,10 +11,11 @@
 #pragma once
 
 #include <array>
-#include <chrono>
+#include <cstdint>
+#include <deque>
 #include <functional>
-#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -22,6 +23,7 @@
 
 #include "applets/intproxy/agent_link.h"
 #include "applets/intproxy/local_server.h"
+#include "applets/intproxy/log.h"
 #include "applets/intproxy/start.h"
 #include "net/loop.h"
 #include "proto/local.h"
@@ -29,7 +31,6 @@
 namespace mirrord::intproxy {
 
 class Session;
-class SessionLog;
 
 class Part {
  public:
@@ -47,6 +48,7 @@ std::vector<std::unique_ptr<Part>> make_parts(Session& session);
 class Session {
  public:
   using Handler = std::move_only_function<void(Process& process, Request&& request, Call call)>;
+  static constexpr std::size_t kMessageTypes = 512;
 
   // The agent is ready. `settings` of the session directory is mapped when it exists.
   Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent);
@@ -57,6 +59,7 @@ class Session {
   Status listen();  // creates `slots` and the socket in the session directory
   void run();       // until the session ends; then the session directory is gone
   void end(std::string_view why);
+  void on_agent_lost(const Error& why);  // for the AgentLink's owner: its `lost` handler
 
   void handle(local::MessageType type, Handler handler);
   [[nodiscard]] net::Loop& loop() { return loop_; }
@@ -76,6 +79,10 @@ class Session {
     }
     return {reinterpret_cast<const T*>(base + section.offset), section.size / sizeof(T)};
   }
+  [[nodiscard]] std::string_view text(local::Section local::Settings::* member) const {
+    const std::span<const char> bytes = section<char>(member);
+    return {bytes.data(), bytes.size()};
+  }
   [[nodiscard]] local::FileSlot* slots() { return slots_; }  // kSlotCount of them
   [[nodiscard]] const std::unordered_map<std::uint64_t, std::unique_ptr<Process>>& processes() const {
     return processes_;
@@ -83,37 +90,49 @@ class Session {
   [[nodiscard]] SessionLog& log() { return *log_; }
 
  private:
+  Status map_settings();
+  Status create_slots();
   void on_request(LocalConnection& connection, Request&& request, Call call);
   void on_closed(LocalConnection& connection);
+  // Processes (processes.cpp). False: the packet broke the rules.
   bool say_hello(LocalConnection& connection, const Request& request);
-  void fork_process(LocalConnection& connection, Request& request);
-  void exec_process(Process& process, const Request& request);
-  Process& add_process(std::uint64_t key, pid_t pid, std::string_view name);
-  void watch_process(Process& process);
+  bool fork_process(LocalConnection& connection, Request& request);
+  bool exec_process(Process& process, const Request& request);
+  void take_over(Process& next, Process& previous);
+  Process& add_process(std::uint64_t key);
+  void watch_process(Process& process, pid_t pid);
   void remove_process(std::uint64_t key);
+  void drop_oldest_reservation();
+  // End of the session (lifetime.cpp).
   void watch_root();
-  void consider_end();
-  void on_agent_lost(const Error& why);
-  Status map_files();
+  void schedule_check();
+  void check_end();
+  void remove_directory();
+  [[nodiscard]] std::string_view hook_path() const;
 
   net::Loop& loop_;
   SessionOptions options_;
   std::unique_ptr<SessionLog> log_;
   std::unique_ptr<AgentLink> agent_;
   LocalServer server_;
-  std::array<Handler, 512> handlers_;  // by MessageType
+  std::array<Handler, kMessageTypes> handlers_;  // by MessageType
   const local::Settings* settings_ = nullptr;
   std::size_t settings_size_ = 0;
   local::FileSlot* slots_ = nullptr;
   std::unordered_map<std::uint64_t, std::unique_ptr<Process>> processes_;
+  std::deque<std::uint64_t> reservations_;  // keys of images that have not said hello yet
   Fd root_pidfd_;
   std::unique_ptr<net::FdWatcher> root_watcher_;
-  bool root_is_gone_ = false;
+  bool has_root_ = false;
+  bool had_connection_ = false;
   bool has_ended_ = false;
-  net::Timer end_timer_;
-  std::unique_ptr<net::SignalWatcher> terminate_;
-  std::unique_ptr<net::SignalWatcher> interrupt_;
+  std::uint64_t idle_since_ms_ = 0;
+  net::Timer check_timer_;
+  std::vector<std::unique_ptr<net::SignalWatcher>> signals_;
   std::vector<std::unique_ptr<Part>> parts_;  // last: parts go before what they use
 };
+
+// Whether a process that has not connected yet, but runs with this session's hook, is left.
+bool has_unconnected_process(std::string_view session_directory, std::string_view hook_path);
 
 }  // namespace mirrord::intproxy

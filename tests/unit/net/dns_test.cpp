@@ -12,6 +12,7 @@
 
 #include "net/dns_config.h"
 #include "tests/support/dns_server.h"
+#include "tests/support/kernel.h"
 
 namespace mirrord::net {
 namespace {
@@ -28,6 +29,11 @@ class ResolverTest : public ::testing::Test {
     std::filesystem::create_directory(root_ + "/etc");
   }
   ~ResolverTest() override { std::filesystem::remove_all(root_); }
+
+  void SetUp() override {
+    if (!test::has_openat2())
+      GTEST_SKIP() << "no openat2(2) here (qemu-user lacks it)";
+  }
 
   void write(const char* name, const std::string& text) {
     const std::string path = root_ + "/etc/" + name;

@@ -1,0 +1,248 @@
+// applets/intproxy/agent_source.cpp — spawns or connects to the agent; blocking, before the session.
+#include "applets/intproxy/agent_source.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "proto/basic.h"
+
+namespace mirrord::intproxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMaxTail = 4096;
+constexpr int kEndWaitMs = 1000;       // for an agent whose stream is closed
+constexpr int kLastWordsWaitMs = 500;  // for an agent that has failed to say why
+
+// Only async-signal-safe calls: the child of fork.
+[[noreturn]] void become_agent(const std::string& program, std::vector<char*>& arguments,
+                               int stream, int output) {
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  ::dup2(null, STDIN_FILENO);
+  ::dup2(output, STDOUT_FILENO);
+  ::dup2(output, STDERR_FILENO);
+  ::fcntl(stream, F_SETFD, 0);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::execv(program.c_str(), arguments.data());
+  static constexpr char kText[] = "the agent's executable cannot be run\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
+  ::_exit(127);
+}
+
+Result<AgentStream> spawn_agent(net::Loop& loop, AgentSource& source) {
+  std::array<int, 2> ends{-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return fail_system("create the agent's stream", errno);
+  }
+  Fd ours(ends[0]);
+  Fd theirs(ends[1]);
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    return fail_system("create the agent's output pipe", errno);
+  }
+  Fd output(ends[0]);
+  Fd output_in(ends[1]);
+
+  std::vector<std::string> words{"mirrord"};
+  words.insert(words.end(), source.command.begin(), source.command.end());
+  words.push_back("--stream-fd");
+  words.push_back(std::to_string(theirs.get()));
+  std::vector<char*> arguments;
+  for (std::string& word : words) {
+    arguments.push_back(word.data());
+  }
+  arguments.push_back(nullptr);
+  const pid_t pid = ::fork();
+  if (pid < 0) {
+    return fail_system("start the agent", errno);
+  }
+  if (pid == 0) {
+    become_agent(source.program, arguments, theirs.get(), output_in.get());
+  }
+  AgentStream stream;
+  stream.socket = std::move(ours);
+  stream.peer_name = "the agent";
+  stream.process = std::make_unique<AgentProcess>(loop, pid, std::move(output));
+  return stream;
+}
+
+struct Endpoint {
+  sockaddr_storage address{};
+  socklen_t size = 0;
+};
+
+Endpoint endpoint_of(const proto::SockAddr& from) {
+  Endpoint to;
+  if (from.ip.is_v6) {
+    auto* v6 = reinterpret_cast<sockaddr_in6*>(&to.address);
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(from.port);
+    std::memcpy(&v6->sin6_addr, from.ip.octets.data(), 16);
+    to.size = sizeof *v6;
+  } else {
+    auto* v4 = reinterpret_cast<sockaddr_in*>(&to.address);
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(from.port);
+    std::memcpy(&v4->sin_addr, from.ip.octets.data(), 4);
+    to.size = sizeof *v4;
+  }
+  return to;
+}
+
+Result<Fd> connect_endpoint(const Endpoint& endpoint, const std::string& name,
+                            milliseconds timeout) {
+  Fd socket(::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.is_open()) {
+    return fail_system("create a socket", errno);
+  }
+  const std::string tried = "connect to the agent at " + name;
+  const std::string hint = "Check that the agent listens there and that nothing filters the port.";
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&endpoint.address),
+                endpoint.size) != 0) {
+    if (errno != EINPROGRESS) {
+      return fail_system(tried, errno, hint);
+    }
+    pollfd waiting{socket.get(), POLLOUT, 0};
+    int ready = 0;
+    do {
+      ready = ::poll(&waiting, 1, static_cast<int>(timeout.count()));
+    } while (ready < 0 && errno == EINTR);
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (ready == 0) {
+      error = ETIMEDOUT;
+    } else {
+      ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    if (error != 0) {
+      return fail_system(tried, error, hint);
+    }
+  }
+  return socket;
+}
+
+Result<AgentStream> connect_agent(const std::string& address, milliseconds timeout) {
+  std::vector<std::string> candidates{address};
+  constexpr std::string_view kLocalhost = "localhost:";
+  if (address.starts_with(kLocalhost)) {
+    const std::string port = address.substr(kLocalhost.size());
+    candidates = {"127.0.0.1:" + port, "[::1]:" + port};
+  }
+  Error last{ErrorCode::kUsage, "connect to the agent at " + address + ": this is not ADDRESS:PORT",
+             "Write it as 10.0.0.1:61337 or [fd00::1]:61337.", 0};
+  for (const std::string& candidate : candidates) {
+    const auto parsed = proto::SockAddr::parse(candidate);
+    if (!parsed) {
+      continue;
+    }
+    auto socket = connect_endpoint(endpoint_of(*parsed), address, timeout);
+    if (socket) {
+      return AgentStream{std::move(*socket), "the agent at " + address, nullptr};
+    }
+    last = std::move(socket.error());
+  }
+  return std::unexpected(std::move(last));
+}
+
+}  // namespace
+
+Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds timeout) {
+  if (source.stream.is_open()) {
+    return AgentStream{std::move(source.stream), "the agent", nullptr};
+  }
+  if (!source.address.empty()) {
+    return connect_agent(source.address, timeout);
+  }
+  return spawn_agent(loop, source);
+}
+
+AgentProcess::AgentProcess(net::Loop& loop, pid_t pid, Fd output)
+    : pid_(pid),
+      pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
+      output_(std::move(output)),
+      watcher_(std::make_unique<net::FdWatcher>(loop, output_.get(),
+                                                [this](int) { read_output(); })) {
+  watcher_->watch(net::FdWatcher::kReadable);
+}
+
+AgentProcess::~AgentProcess() {
+  watcher_.reset();
+  const auto has_ended_within = [this](int wait_ms) {
+    pollfd ended{pidfd_.get(), POLLIN, 0};
+    return ::poll(&ended, 1, wait_ms) > 0;
+  };
+  if (!has_ended_within(kEndWaitMs)) {
+    ::kill(pid_, SIGTERM);
+    if (!has_ended_within(kEndWaitMs)) {
+      ::kill(pid_, SIGKILL);
+    }
+  }
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+}
+
+void AgentProcess::read_output() {
+  std::array<char, 4096> piece;
+  const ssize_t count = ::read(output_.get(), piece.data(), piece.size());
+  if (count <= 0) {
+    if (count == 0 || errno != EAGAIN) {
+      watcher_->watch(net::FdWatcher::kNone);
+    }
+    return;
+  }
+  const std::string_view text(piece.data(), static_cast<std::size_t>(count));
+  tail_ += text;
+  if (tail_.size() > kMaxTail) {
+    tail_.erase(0, tail_.size() - kMaxTail);
+  }
+  if (log_ == nullptr) {
+    return;
+  }
+  line_ += text;
+  for (std::size_t end = line_.find('\n'); end != std::string::npos; end = line_.find('\n')) {
+    log_->warn("agent: " + line_.substr(0, end));
+    line_.erase(0, end + 1);
+  }
+  if (line_.size() > kMaxTail) {
+    line_.clear();
+  }
+}
+
+std::string AgentProcess::last_words() {
+  watcher_->watch(net::FdWatcher::kNone);
+  std::array<char, 4096> piece;
+  while (true) {
+    pollfd readable{output_.get(), POLLIN, 0};
+    if (::poll(&readable, 1, kLastWordsWaitMs) <= 0) {
+      break;
+    }
+    const ssize_t count = ::read(output_.get(), piece.data(), piece.size());
+    if (count <= 0) {
+      break;
+    }
+    tail_.append(piece.data(), static_cast<std::size_t>(count));
+  }
+  std::string words = tail_.substr(tail_.size() > kMaxTail ? tail_.size() - kMaxTail : 0);
+  while (!words.empty() && (words.back() == '\n' || words.back() == ' ')) {
+    words.pop_back();
+  }
+  return words;
+}
+
+}  // namespace mirrord::intproxy

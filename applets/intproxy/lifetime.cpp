@@ -1,0 +1,151 @@
+// applets/intproxy/lifetime.cpp — when a session ends, and what it leaves behind: nothing.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <string>
+
+#include "applets/intproxy/session.h"
+
+namespace mirrord::intproxy {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Gives the last process time to be seen as gone, and bursts of ends one check.
+constexpr milliseconds kCheckDelay{20};
+// How often processes that hold the session open without a connection are looked for.
+constexpr milliseconds kRecheck{500};
+constexpr std::size_t kMaxProcFile = 4 << 20;
+
+// Reads a file of /proc whole; empty when it cannot be read.
+std::string read_proc(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text;
+  std::array<char, 16384> piece;
+  while (file.is_open() && text.size() < kMaxProcFile) {
+    const ssize_t count = ::read(file.get(), piece.data(), piece.size());
+    if (count <= 0) {
+      break;
+    }
+    text.append(piece.data(), static_cast<std::size_t>(count));
+  }
+  return text;
+}
+
+}  // namespace
+
+bool has_unconnected_process(std::string_view session_directory, std::string_view hook_path) {
+  std::string marker = local::kSessionVariable;
+  marker += '=';
+  marker += session_directory;
+  marker += '\0';
+  DIR* processes = ::opendir("/proc");
+  if (processes == nullptr) {
+    return false;
+  }
+  bool found = false;
+  const std::string own = std::to_string(::getpid());
+  while (const dirent* entry = ::readdir(processes)) {
+    if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || own == entry->d_name) {
+      continue;
+    }
+    const std::string directory = std::string("/proc/") + entry->d_name;
+    const std::string environment = read_proc(directory + "/environ");
+    const std::size_t at = environment.find(marker);
+    if (at == std::string::npos || (at != 0 && environment[at - 1] != '\0')) {
+      continue;
+    }
+    // A program without the hook (a static one) cannot ask for anything any more.
+    if (hook_path.empty() || read_proc(directory + "/maps").find(hook_path) != std::string::npos) {
+      found = true;
+      break;
+    }
+  }
+  ::closedir(processes);
+  return found;
+}
+
+void Session::watch_root() {
+  if (options_.root_pid == 0) {
+    return;
+  }
+  root_pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, options_.root_pid, 0)));
+  if (!root_pidfd_.is_open()) {
+    return;  // ended already
+  }
+  has_root_ = true;
+  root_watcher_ = std::make_unique<net::FdWatcher>(loop_, root_pidfd_.get(), [this](int) {
+    has_root_ = false;
+    idle_since_ms_ = loop_.now_ms();
+    root_watcher_.reset();
+    schedule_check();
+  });
+  root_watcher_->watch(net::FdWatcher::kReadable);
+}
+
+void Session::schedule_check() {
+  if (!has_ended_) {
+    check_timer_.start(kCheckDelay, [this] { check_end(); });
+  }
+}
+
+void Session::check_end() {
+  if (has_ended_ || has_root_ || server_.connection_count() > 0) {
+    return;  // whatever ends next checks again
+  }
+  const bool is_starting = options_.root_pid == 0 && !had_connection_;
+  const milliseconds patience = is_starting ? options_.start_idle_timeout : options_.idle_timeout;
+  const milliseconds idle(loop_.now_ms() - idle_since_ms_);
+  if (idle >= patience) {
+    if (is_starting || !has_unconnected_process(options_.directory, hook_path())) {
+      end("nothing uses the session");
+      return;
+    }
+    check_timer_.start(std::max(kRecheck, options_.idle_timeout), [this] { check_end(); });
+    return;
+  }
+  const bool is_alone = !is_starting && std::ranges::none_of(processes_, [](const auto& entry) {
+    return !entry.second->is_announced;
+  });
+  if (is_alone && !has_unconnected_process(options_.directory, hook_path())) {
+    end("its last process has ended");
+    return;
+  }
+  check_timer_.start(std::min(kRecheck, patience - idle), [this] { check_end(); });
+}
+
+std::string_view Session::hook_path() const {
+  return text(&local::Settings::hook_path);
+}
+
+void Session::end(std::string_view why) {
+  if (has_ended_) {
+    return;
+  }
+  has_ended_ = true;
+  log_->info("the session ends: " + std::string(why));
+  check_timer_.stop();
+  server_.close_all();
+  agent_->close("the session has ended");
+  loop_.stop();
+}
+
+// Only files that sessions make are in it; whatever else may be there stays, with the directory.
+void Session::remove_directory() {
+  for (const char* name : {local::kSocketFile, local::kSlotsFile, local::kSettingsFile, "log"}) {
+    ::unlink((options_.directory + "/" + name).c_str());
+  }
+  if (::rmdir(options_.directory.c_str()) == 0 || errno == ENOENT) {
+    return;
+  }
+  log_->warn(system_error("remove " + options_.directory, errno).what);
+}
+
+}  // namespace mirrord::intproxy

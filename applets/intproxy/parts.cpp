@@ -1,0 +1,11 @@
+// applets/intproxy/parts.cpp — the list of a session's parts.
+#include "applets/intproxy/session.h"
+
+namespace mirrord::intproxy {
+
+std::vector<std::unique_ptr<Part>> make_parts(Session& /*session*/) {
+  std::vector<std::unique_ptr<Part>> parts;
+  return parts;
+}
+
+}  // namespace mirrord::intproxy

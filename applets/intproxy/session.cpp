@@ -1,0 +1,157 @@
+// applets/intproxy/session.cpp — sets the session up, hands requests to its parts, ends it.
+#include "applets/intproxy/session.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace mirrord::intproxy {
+namespace {
+
+constexpr std::size_t kMaxSettings = 64 << 20;
+constexpr std::size_t kSlotsSize = sizeof(local::FileSlot) * local::kSlotCount;
+
+std::string default_log(const SessionOptions& options) {
+  return options.log_file.empty() ? options.directory + "/log" : options.log_file;
+}
+
+}  // namespace
+
+Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent)
+    : loop_(loop),
+      options_(std::move(options)),
+      log_(std::make_unique<SessionLog>(default_log(options_), options_.log_is_verbose)),
+      agent_(std::move(agent)),
+      server_(loop, {.request = [this](LocalConnection& connection, Request&& request,
+                                       Call call) {
+                       on_request(connection, std::move(request), std::move(call));
+                     },
+                     .closed = [this](LocalConnection& connection) { on_closed(connection); },
+                     .refused =
+                         [this](LocalConnection& connection, std::string_view why) {
+                           log_->warn("process " + std::to_string(connection.peer()) + " sent " +
+                                      std::string(why));
+                         }}),
+      check_timer_(loop) {
+  if (const Status mapped = map_settings(); !mapped) {
+    log_->warn(mapped.error().what);
+  }
+}
+
+Session::~Session() {
+  server_.close_all();
+  parts_.clear();
+  if (settings_ != nullptr) {
+    ::munmap(const_cast<local::Settings*>(settings_), settings_size_);
+  }
+  if (slots_ != nullptr) {
+    ::munmap(slots_, kSlotsSize);
+  }
+}
+
+Status Session::map_settings() {
+  const std::string path = options_.directory + "/" + local::kSettingsFile;
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status {};
+  if (!file.is_open() || ::fstat(file.get(), &status) != 0) {
+    return fail_system("open " + path, errno);
+  }
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size < sizeof(local::Settings) || size > kMaxSettings) {
+    return fail(ErrorCode::kInternal, "read " + path + ": it has a wrong size");
+  }
+  void* memory = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (memory == MAP_FAILED) {
+    return fail_system("map " + path, errno);
+  }
+  settings_ = static_cast<const local::Settings*>(memory);
+  settings_size_ = size;
+  if (settings_->magic != local::kSettingsMagic || settings_->version != local::kVersion) {
+    ::munmap(memory, size);
+    settings_ = nullptr;
+    return fail(ErrorCode::kInternal, "read " + path + ": it is of another version");
+  }
+  return {};
+}
+
+Status Session::create_slots() {
+  const std::string path = options_.directory + "/" + local::kSlotsFile;
+  const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!file.is_open() || ::ftruncate(file.get(), kSlotsSize) != 0) {
+    return fail_system("create " + path, errno, "Free some space on that file system.");
+  }
+  void* memory = ::mmap(nullptr, kSlotsSize, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (memory == MAP_FAILED) {
+    return fail_system("map " + path, errno);
+  }
+  slots_ = static_cast<local::FileSlot*>(memory);
+  return {};
+}
+
+Status Session::listen() {
+  MIRRORD_CHECK_STATUS(create_slots());
+  parts_ = make_parts(*this);
+  MIRRORD_CHECK_STATUS(server_.listen(options_.directory + "/" + local::kSocketFile));
+  for (const int signal_number : {SIGTERM, SIGINT, SIGHUP}) {
+    signals_.push_back(std::make_unique<net::SignalWatcher>(
+        loop_, signal_number, [this] { end("a signal asked for it"); }));
+  }
+  idle_since_ms_ = loop_.now_ms();
+  watch_root();
+  schedule_check();
+  return {};
+}
+
+void Session::run() {
+  while (!has_ended_) {
+    loop_.run();
+  }
+  remove_directory();
+}
+
+void Session::handle(local::MessageType type, Handler handler) {
+  handlers_[static_cast<std::size_t>(type)] = std::move(handler);
+}
+
+void Session::on_agent_lost(const Error& why) {
+  log_->error(why.what);
+  for (const std::unique_ptr<Part>& part : parts_) {
+    part->agent_lost(why);
+  }
+}
+
+void Session::on_request(LocalConnection& connection, Request&& request, Call call) {
+  using local::MessageType;
+  bool is_legal = true;
+  if (request.type == MessageType::kHello) {
+    is_legal = say_hello(connection, request);
+  } else if (connection.process() == nullptr) {
+    is_legal = false;
+  } else if (request.type == MessageType::kFork) {
+    is_legal = fork_process(connection, request);
+  } else if (request.type == MessageType::kExec) {
+    is_legal = exec_process(*connection.process(), request);
+  } else if (request.type == MessageType::kLog) {
+    log_->info(connection.process()->name + "[" + std::to_string(connection.process()->pid) +
+               "]: " + std::string(reinterpret_cast<const char*>(request.body.data()),
+                                   request.body.size()));
+  } else {
+    const auto index = static_cast<std::size_t>(request.type);
+    if (index < handlers_.size() && handlers_[index]) {
+      handlers_[index](*connection.process(), std::move(request), std::move(call));
+    } else {
+      call.fail(ENOSYS);
+    }
+  }
+  if (!is_legal) {
+    log_->warn("process " + std::to_string(connection.peer()) +
+               " sent a message that its state does not allow");
+    connection.close();
+  }
+}
+
+}  // namespace mirrord::intproxy

@@ -1,0 +1,261 @@
+// applets/intproxy/start.cpp — from the command line's fork to a session that serves.
+#include "applets/intproxy/start.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "applets/intproxy/agent_link.h"
+#include "applets/intproxy/agent_source.h"
+#include "applets/intproxy/report.h"
+#include "applets/intproxy/session.h"
+#include "net/loop.h"
+
+namespace mirrord::intproxy {
+namespace {
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+// Nothing of the user's terminal, pipes or directory stays in use by the intproxy. Keeps the
+// descriptors in `kept`.
+void detach(std::array<int, 2> kept) {
+  const int null = ::open("/dev/null", O_RDWR);
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    ::dup2(null, fd);
+  }
+  std::ranges::sort(kept);
+  unsigned first = STDERR_FILENO + 1;
+  for (const int fd : kept) {
+    if (fd < STDERR_FILENO + 1) {
+      continue;
+    }
+    const auto number = static_cast<unsigned>(fd);
+    if (number > first) {
+      ::close_range(first, number - 1, 0);
+    }
+    first = number + 1;
+  }
+  ::close_range(first, ~0U, 0);
+  [[maybe_unused]] const int changed = ::chdir("/");
+  for (int signal_number = 1; signal_number < NSIG; ++signal_number) {
+    ::signal(signal_number, SIG_DFL);
+  }
+  ::signal(SIGPIPE, SIG_IGN);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::prctl(PR_SET_NAME, "mirrord-intprox");
+}
+
+// The agent, from its stream to the fetched environment.
+class Opening {
+ public:
+  Opening(net::Loop& loop, SessionOptions& options, Reporter& reporter)
+      : loop_(loop), options_(options), reporter_(reporter) {}
+
+  Status open();
+
+  std::unique_ptr<AgentProcess> process;
+  std::unique_ptr<AgentLink> link;
+  StartedSession started;
+  std::vector<proto::LogMessage> early_logs;
+  std::move_only_function<void(const Error&)> on_lost;
+  std::move_only_function<void(proto::LogMessage&&)> on_log;
+
+ private:
+  Status wait_until(const bool& condition);
+  AgentLink::Handlers handlers();
+
+  net::Loop& loop_;
+  SessionOptions& options_;
+  Reporter& reporter_;
+  bool is_ready_ = false;
+  bool has_environment_ = false;
+  std::optional<Error> refused_;
+};
+
+AgentLink::Handlers Opening::handlers() {
+  AgentLink::Handlers handlers;
+  handlers.ready = [this] {
+    is_ready_ = true;
+    loop_.stop();
+  };
+  handlers.lost = [this](const Error& why) {
+    loop_.stop();
+    if (on_lost) {
+      on_lost(why);
+    }
+  };
+  handlers.log = [this](proto::LogMessage&& message) {
+    if (on_log) {
+      on_log(std::move(message));
+    } else {
+      early_logs.push_back(std::move(message));
+    }
+  };
+  return handlers;
+}
+
+Status Opening::wait_until(const bool& condition) {
+  bool is_late = false;
+  net::Timer timer(loop_);
+  timer.start(options_.connect_timeout, [&] {
+    is_late = true;
+    loop_.stop();
+  });
+  while (!condition && !link->is_lost() && !is_late && !refused_) {
+    loop_.run();
+  }
+  if (refused_) {
+    return std::unexpected(std::move(*refused_));
+  }
+  if (is_late) {
+    return fail(ErrorCode::kTimeout, "wait for the agent: no answer in time",
+                "Raise agent.startup_timeout, or look at the agent's log.");
+  }
+  if (link->is_lost()) {
+    Error error = link->loss();
+    if (process) {
+      const std::string words = process->last_words();
+      if (!words.empty()) {
+        error.what = "start the agent: " + words;
+      }
+    }
+    return std::unexpected(std::move(error));
+  }
+  return {};
+}
+
+Status Opening::open() {
+  reporter_.progress(options_.agent.address.empty() ? "starting the agent"
+                                                    : "connecting to the agent at " +
+                                                          options_.agent.address);
+  MIRRORD_TRY(stream, open_agent(loop_, std::move(options_.agent), options_.connect_timeout));
+  process = std::move(stream.process);
+  link = std::make_unique<AgentLink>(
+      loop_, std::move(stream.socket), std::move(stream.peer_name),
+      AgentLink::Options{options_.connect_timeout, options_.ping_interval});
+  link->start(handlers());
+  MIRRORD_CHECK_STATUS(wait_until(is_ready_));
+  started.agent_version = link->version().to_string();
+  started.has_flight = link->speaks_flight();
+  if (!options_.fetch_environment) {
+    return {};
+  }
+  reporter_.progress("fetching the target's environment");
+  proto::GetEnvVarsRequest request;
+  request.env_vars_filter.assign(options_.environment_exclude.begin(),
+                                 options_.environment_exclude.end());
+  request.env_vars_select.assign(options_.environment_include.begin(),
+                                 options_.environment_include.end());
+  link->get_environment(std::move(request), [this](proto::Res<proto::RemoteEnvVars> reply) {
+    if (reply) {
+      for (auto& [name, value] : *reply) {
+        started.environment[std::move(name)] = std::move(value);
+      }
+    } else if (!is_agent_lost(reply.error())) {
+      refused_ = system_error("fetch the target's environment", errno_of(reply.error()));
+    }
+    has_environment_ = true;
+    loop_.stop();
+  });
+  return wait_until(has_environment_);
+}
+
+void write_to_log(SessionLog& log, const proto::LogMessage& message) {
+  const std::string text = "agent: " + message.message;
+  if (message.level.is<"Error">()) {
+    log.error(text);
+  } else if (message.level.is<"Warn">()) {
+    log.warn(text);
+  } else {
+    log.info(text);
+  }
+}
+
+}  // namespace
+
+Status serve_session(SessionOptions options, Fd report_fd) {
+  raise_descriptor_limit();
+  Reporter reporter(std::move(report_fd));
+  net::Loop loop;
+  Opening opening(loop, options, reporter);
+  if (const Status opened = opening.open(); !opened) {
+    opening.link.reset();  // the agent ends when its stream closes
+    reporter.failure(opened.error());
+    return opened;
+  }
+  {
+    Session session(loop, std::move(options), std::move(opening.link));
+    SessionLog& log = session.log();
+    opening.on_lost = [&](const Error& why) { session.on_agent_lost(why); };
+    opening.on_log = [&](proto::LogMessage&& message) { write_to_log(log, message); };
+    for (const proto::LogMessage& message : opening.early_logs) {
+      write_to_log(log, message);
+    }
+    if (opening.process) {
+      opening.process->log_to(log);
+    }
+    if (const Status listening = session.listen(); !listening) {
+      reporter.failure(listening.error());
+      return listening;
+    }
+    opening.started.intproxy_pid = ::getpid();
+    reporter.success(opening.started);
+    session.run();
+    if (opening.process) {
+      opening.process->stop_log();
+    }
+  }
+  return {};
+}
+
+Result<StartedSession> start_session(SessionOptions options,
+                                     const std::function<void(std::string_view line)>& progress) {
+  if (options.root_pid == 0) {
+    options.root_pid = ::getpid();
+  }
+  std::array<int, 2> ends{-1, -1};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    return fail_system("create a pipe", errno);
+  }
+  const Fd reports(ends[0]);
+  Fd reports_in(ends[1]);
+  const pid_t child = ::fork();
+  if (child < 0) {
+    return fail_system("start the internal proxy", errno);
+  }
+  if (child == 0) {
+    ::setsid();
+    // The second fork makes the intproxy nobody's child: the program must not find it by wait().
+    if (::fork() != 0) {
+      ::_exit(0);
+    }
+    detach({reports_in.get(), options.agent.stream.get()});
+    const Status served = serve_session(std::move(options), std::move(reports_in));
+    ::_exit(served ? 0 : 1);
+  }
+  reports_in.reset();
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return read_reports(reports.get(), progress);
+}
+
+}  // namespace mirrord::intproxy

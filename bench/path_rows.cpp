@@ -1,0 +1,371 @@
+// bench/path_rows.cpp — program, hook, intproxy and agent together, against the same program bare.
+//
+// Limits: the original's figure divided by its own direct figure (reference measurements), times
+// the share of it that ours may take.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "bench/options.h"
+#include "bench/process.h"
+#include "bench/relay.h"
+#include "bench/wire_client.h"
+
+namespace mirrord::bench {
+namespace {
+
+using Words = std::vector<std::string>;
+
+// A running agent that `exec` connects to, optionally through a relay.
+class Path {
+ public:
+  Path(const Options& options, std::chrono::microseconds delay)
+      : options_(options),
+        agent_port_(free_port()),
+        agent_(
+            {options.mirrord, "agent", "-l", std::to_string(agent_port_), "-t", "60", "targetless"},
+            "agent ready"),
+        holder_(agent_port_, "1.29.0"),
+        delay_(delay) {
+    if (delay.count() > 0) {
+      relay_ = make_delay_relay(agent_port_, delay);
+    }
+    write_config();
+  }
+
+  // `mirrord exec … -- words`
+  Words wrapped(Words words) const {
+    Words command = {options_.mirrord,
+                     "exec",
+                     "-f",
+                     config_,
+                     "--agent-address",
+                     "127.0.0.1:" + std::to_string(port()),
+                     "--"};
+    command.insert(command.end(), words.begin(), words.end());
+    return command;
+  }
+  double measure(const Words& words, const std::string& value) const {
+    const Values values = run_and_read(wrapped(words));
+    const auto found = values.find(value);
+    return found == values.end() ? 0 : found->second;
+  }
+  // Round trip of one byte on the same link, in microseconds.
+  double round_trip_us() const {
+    const auto echo = make_echo_server();
+    const auto relay = delay_.count() > 0 ? make_delay_relay(echo->port(), delay_) : nullptr;
+    const int fd = connect_to(relay ? relay->port() : echo->port());
+    const double us = p50_us(200, [&] {
+      char byte = 'x';
+      write_all(fd, &byte, 1);
+      read_exactly(fd, &byte, 1);
+    });
+    ::close(fd);
+    return us;
+  }
+  std::uint16_t port() const { return relay_ ? relay_->port() : agent_port_; }
+
+ private:
+  void write_config() {
+    config_ = options_.folder + "/mirrord.json";
+    std::FILE* file = std::fopen(config_.c_str(), "w");
+    std::fprintf(file,
+                 "{\"feature\": {\"fs\": {\"mode\": \"write\", \"read_write\": [\"^%s/\"]}, "
+                 "\"network\": {\"incoming\": \"off\"}}}\n",
+                 options_.folder.c_str());
+    std::fclose(file);
+    ::setenv("MIRRORD_PROGRESS_MODE", "off", 1);
+  }
+
+  const Options& options_;
+  std::uint16_t agent_port_;
+  Background agent_;
+  WireClient holder_;
+  std::chrono::microseconds delay_;
+  std::unique_ptr<Server> relay_;
+  std::string config_;
+};
+
+struct Case {
+  const char* name;
+  Words words;  // the probe's arguments
+  const char* value;
+  Kind kind;
+  double direct_there, original_there, share;
+  const char* unit;
+};
+
+void add_case(const Options& options, const Path& path, const Case& item, Rows& rows) {
+  Words words = {options.probe};
+  words.insert(words.end(), item.words.begin(), item.words.end());
+  const double direct = run_and_read(words)[item.value];
+  const double ours = path.measure(words, item.value);
+  rows.push_back({"whole path", item.name, "the program bare", direct, ours, item.unit, item.kind,
+                  item.original_there / item.direct_there * item.share,
+                  "original " + std::to_string(static_cast<int>(item.original_there)) + " there"});
+}
+
+std::string times(const Options& options, int full) {
+  return std::to_string(std::max(full / options.scale, 10));
+}
+
+// A name of this machine's hosts file that is not localhost: answered by the agent alone.
+std::string name_in_hosts() {
+  std::FILE* file = std::fopen("/etc/hosts", "r");
+  char line[512];
+  char address[128];
+  char name[128];
+  std::string found;
+  while (file != nullptr && std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "%127s %127s", address, name) == 2 && address[0] != '#' &&
+        std::string(name) != "localhost") {
+      found = name;
+      break;
+    }
+  }
+  if (file != nullptr) {
+    std::fclose(file);
+  }
+  return found;
+}
+
+void measure_files(const Options& options, const Path& path, Rows& rows) {
+  const std::string& folder = options.folder;
+  const Case cases[] = {
+      {"open + read + close of 200 B",
+       {"small", folder + "/small", times(options, 2000)},
+       "p50_us",
+       Kind::kTime,
+       1.9,
+       237,
+       0.3,
+       "µs"},
+      {"stat",
+       {"stat", folder + "/small", times(options, 5000)},
+       "p50_us",
+       Kind::kTime,
+       0.9,
+       118,
+       0.4,
+       "µs"},
+      {"open of a missing file",
+       {"missing", folder + "/none", times(options, 5000)},
+       "p50_us",
+       Kind::kTime,
+       1.0,
+       115,
+       0.4,
+       "µs"},
+      {"listing of 500 entries",
+       {"list", folder + "/entries", times(options, 200)},
+       "p50_us",
+       Kind::kTime,
+       156,
+       31900,
+       0.05,
+       "µs"},
+      {"reading 256 MiB by 4 KiB",
+       {"read", folder + "/large", "4096"},
+       "read_mib_s",
+       Kind::kRate,
+       2527,
+       52,
+       15,
+       "MiB/s"},
+      {"reading 256 MiB by 64 KiB",
+       {"read", folder + "/large", "65536"},
+       "read_mib_s",
+       Kind::kRate,
+       2527,
+       245,
+       4,
+       "MiB/s"},
+      {"reading 256 MiB by 1 MiB",
+       {"read", folder + "/large", "1048576"},
+       "read_mib_s",
+       Kind::kRate,
+       2527,
+       269,
+       4,
+       "MiB/s"},
+      {"getaddrinfo of localhost",
+       {"resolve", "localhost", times(options, 1000)},
+       "p50_us",
+       Kind::kTime,
+       6,
+       306,
+       0.3,
+       "µs"},
+  };
+  for (const Case& item : cases) {
+    add_case(options, path, item, rows);
+  }
+}
+
+void measure_network(const Options& options, const Path& path, Rows& rows) {
+  const auto echo = make_echo_server();
+  const auto source = make_source_server(256U << 20);
+  const auto sink = make_sink_server();
+  const std::string host = "127.0.0.1";
+  const std::string echo_port = std::to_string(echo->port());
+  const Case cases[] = {
+      {"connect + first echo",
+       {"connect-echo", host, times(options, 500), echo_port},
+       "p50_us",
+       Kind::kTime,
+       68,
+       620,
+       0.5,
+       "µs"},
+      {"echo of 64 B on an open connection",
+       {"echo", host, times(options, 5000), echo_port},
+       "p50_us",
+       Kind::kTime,
+       26,
+       165,
+       0.5,
+       "µs"},
+      {"download of 256 MiB",
+       {"download", host, "1", std::to_string(source->port())},
+       "download_mib_s",
+       Kind::kRate,
+       5700,
+       708,
+       2,
+       "MiB/s"},
+      {"upload of 256 MiB",
+       {"upload", host, "256", std::to_string(sink->port())},
+       "upload_mib_s",
+       Kind::kRate,
+       3200,
+       742,
+       2,
+       "MiB/s"},
+  };
+  for (const Case& item : cases) {
+    add_case(options, path, item, rows);
+  }
+  // The same number of hops with nothing in them but copying.
+  const auto chain = [&](std::uint16_t target, const Words& words, const char* value) {
+    const auto second = make_plain_relay(target);
+    const auto first = make_plain_relay(second->port());
+    Words command = {options.probe};
+    command.insert(command.end(), words.begin(), words.end());
+    command.push_back(std::to_string(first->port()));
+    return run_and_read(command)[value];
+  };
+  const auto against_chain = [&](const char* name, std::uint16_t target, const Words& words,
+                                 const char* value, Kind kind, double limit, const char* unit) {
+    Words ours = {options.probe};
+    ours.insert(ours.end(), words.begin(), words.end());
+    ours.push_back(std::to_string(target));
+    const double yardstick = chain(target, words, value);
+    rows.push_back({"whole path", name, "two plain TCP relays", yardstick,
+                    path.measure(ours, value), unit, kind, limit, ""});
+  };
+  against_chain("download of 256 MiB", source->port(), {"download", host, "1"}, "download_mib_s",
+                Kind::kRate, 0.8, "MiB/s");
+  against_chain("upload of 256 MiB", sink->port(), {"upload", host, "256"}, "upload_mib_s",
+                Kind::kRate, 0.8, "MiB/s");
+  against_chain("echo of 64 B", echo->port(), {"echo", host, times(options, 5000)}, "p50_us",
+                Kind::kTime, 1.5, "µs");
+  against_chain("1,000 connections, each one echo", echo->port(), {"many", host, "1000"}, "many_ms",
+                Kind::kTime, 0, "ms");
+}
+
+// Round trips of an operation: its extra time on a slower link, in units of that link's round trip.
+double round_trips(const Path& fast, const Path& slow, const Words& words) {
+  const double extra = slow.measure(words, "p50_us") - fast.measure(words, "p50_us");
+  return extra / (slow.round_trip_us() - fast.round_trip_us());
+}
+
+}  // namespace
+
+void measure_bypass(const Options& options, Rows& rows) {
+  const Path path(options, std::chrono::microseconds(0));
+  const std::string local = options.folder + "-local";
+  const Words words = {options.probe, "cheap", local, std::to_string(200000 / options.scale)};
+  const Values bare = run_and_read(words);
+  const Values hooked = run_and_read(path.wrapped(words));
+  for (const char* name : {"open_close_ns", "stat_ns", "read_ns", "close_ns", "connect_ns"}) {
+    // The limit is 150 ns on top of the bare call (two calls are timed together in the first and third).
+    const double base = bare.at(name);
+    const bool is_pair = std::string(name) == "open_close_ns" || std::string(name) == "read_ns";
+    rows.push_back({"bypassed", name, "the bare call", base, hooked.at(name), "ns", Kind::kTime,
+                    (base + (is_pair ? 300 : 150)) / base, ""});
+  }
+}
+
+void measure_whole_path(const Options& options, Rows& rows) {
+  const Path path(options, std::chrono::microseconds(0));
+  measure_files(options, path, rows);
+  measure_network(options, path, rows);
+  const double bare = [&] {
+    std::vector<double> samples;
+    for (int i = 0; i < 21; ++i) {
+      samples.push_back(run_and_time_ms({"/bin/true"}));
+    }
+    return median(samples);
+  }();
+  std::vector<double> samples;
+  for (int i = 0; i < std::max(21 / options.scale, 5); ++i) {
+    samples.push_back(run_and_time_ms(path.wrapped({"/bin/true"})));
+  }
+  const double ours = median(samples);
+  rows.push_back({"whole path", "exec /bin/true, added", "allowed", 14, ours - bare, "ms",
+                  Kind::kTime, 1, ""});
+  const std::string loop = "i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i+1)); done";
+  const double bare_loop = run_and_time_ms({"/bin/sh", "-c", loop});
+  const double our_loop = run_and_time_ms(path.wrapped({"/bin/sh", "-c", loop})) - (ours - bare);
+  rows.push_back({"whole path", "each further process, added", "allowed", 2,
+                  (our_loop - bare_loop) / 100, "ms", Kind::kTime, 1, ""});
+}
+
+void measure_delayed_link(const Options& options, Rows& rows) {
+  const Path fast(options, std::chrono::microseconds(0));
+  const Path slow(options, std::chrono::microseconds(500));
+  const std::string& folder = options.folder;
+  const auto trips = [&](const char* name, const Words& words, double limit) {
+    Words command = {options.probe};
+    command.insert(command.end(), words.begin(), words.end());
+    rows.push_back({"1 ms link", name, "round trip", 1, round_trips(fast, slow, command), "trips",
+                    Kind::kTime, limit, ""});
+  };
+  trips("open + fstat + read + close", {"small", folder + "/small", times(options, 300)}, 1.2);
+  trips("ls -l of 1,000 entries", {"list-long", folder + "/thousand", "10"}, 6);
+  const std::string name = name_in_hosts();
+  if (!name.empty()) {
+    const double lookup =
+        slow.measure({options.probe, "resolve", name, times(options, 300)}, "p50_us");
+    rows.push_back({"1 ms link", "DNS answer", "round trip + 100 µs", slow.round_trip_us() + 100,
+                    lookup, "µs", Kind::kTime, 1, ""});
+  }
+  constexpr std::uint64_t kBytes = 256U << 20;
+  const auto source = make_source_server(kBytes);
+  const auto sink = make_sink_server();
+  const auto relay_down = make_delay_relay(source->port(), std::chrono::microseconds(500));
+  const auto relay_up = make_delay_relay(sink->port(), std::chrono::microseconds(500));
+  const auto bare = [&](const char* what, const char* amount, std::uint16_t port,
+                        const char* value) {
+    return run_and_read({options.probe, what, "127.0.0.1", amount, std::to_string(port)})[value];
+  };
+  const Words read = {options.probe, "read", folder + "/large", "262144"};
+  const Words write = {options.probe, "write", folder + "/written", "262144", "256"};
+  rows.push_back({"1 ms link", "reading 256 MiB", "plain TCP stream, same link",
+                  bare("download", "1", relay_down->port(), "download_mib_s"),
+                  slow.measure(read, "read_mib_s"), "MiB/s", Kind::kRate, 0.8, ""});
+  rows.push_back({"1 ms link", "writing 256 MiB", "plain TCP stream, same link",
+                  bare("upload", "256", relay_up->port(), "upload_mib_s"),
+                  slow.measure(write, "write_mib_s"), "MiB/s", Kind::kRate, 0.8, ""});
+  rows.push_back({"loopback", "reading 256 MiB", "plain TCP stream",
+                  bare("download", "1", source->port(), "download_mib_s"),
+                  fast.measure(read, "read_mib_s"), "MiB/s", Kind::kRate, 0.4, ""});
+  rows.push_back({"loopback", "writing 256 MiB", "plain TCP stream",
+                  bare("upload", "256", sink->port(), "upload_mib_s"),
+                  fast.measure(write, "write_mib_s"), "MiB/s", Kind::kRate, 0.4, ""});
+}
+
+}  // namespace mirrord::bench

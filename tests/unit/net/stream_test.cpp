@@ -1,0 +1,136 @@
+// tests/unit/net/stream_test.cpp — streams: exact bytes under back-pressure, ends, last words.
+#include "net/stream.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <thread>
+#include <vector>
+
+namespace mirrord::net {
+namespace {
+
+struct Pair {
+  Fd ours, theirs;
+};
+
+Pair tcp_pair() {
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length);
+  ::listen(listener.get(), 1);
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  Pair pair;
+  pair.ours = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ::connect(pair.ours.get(), reinterpret_cast<sockaddr*>(&address), length);
+  pair.theirs = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  return pair;
+}
+
+// What a stream reported.
+struct Seen {
+  std::vector<std::byte> bytes;
+  int ended = 0, failed = 0, drained = 0, finished = 0;
+  int error = 0;
+};
+
+class StreamTest : public ::testing::Test {
+ protected:
+  void start(Stream& stream) {
+    Stream::Handlers handlers;
+    handlers.buffer = [this] { return std::span(space_); };
+    handlers.received = [this](std::size_t count) {
+      seen_.bytes.insert(seen_.bytes.end(), space_.begin(),
+                         space_.begin() + static_cast<std::ptrdiff_t>(count));
+    };
+    handlers.ended = [this] { ++seen_.ended; };
+    handlers.failed = [this](Error error) {
+      ++seen_.failed;
+      seen_.error = error.sys;
+      loop_.stop();
+    };
+    handlers.drained = [this] { ++seen_.drained; };
+    handlers.finished = [this] {
+      ++seen_.finished;
+      loop_.stop();
+    };
+    stream.start(std::move(handlers));
+  }
+
+  Loop loop_;
+  std::vector<std::byte> space_{std::size_t{64} * 1024};
+  Seen seen_;
+};
+
+TEST_F(StreamTest, DeliversEveryByteToAReaderThatPauses) {
+  Pair pair = tcp_pair();
+  constexpr std::size_t kTotal = 24 << 20;
+  std::size_t wrong = 0, got = 0;
+  std::thread reader([&] {
+    std::vector<unsigned char> block(300'000);
+    while (true) {
+      const ssize_t count = ::recv(pair.theirs.get(), block.data(), block.size(), 0);
+      if (count <= 0) {
+        return;
+      }
+      for (ssize_t i = 0; i < count; ++i, ++got) {
+        wrong += block[static_cast<std::size_t>(i)] != static_cast<unsigned char>(got * 7 >> 3);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(got % 3));
+    }
+  });
+  Stream stream(loop_, std::move(pair.ours), "peer");
+  start(stream);
+  for (std::size_t sent = 0; sent < kTotal;) {
+    const std::size_t size = std::min<std::size_t>(kTotal - sent, 100'003);
+    std::vector<std::byte> block(size);
+    for (std::byte& byte : block) {
+      byte = static_cast<std::byte>(sent++ * 7 >> 3);
+    }
+    stream.write(block);
+  }
+  stream.finish_writing();
+  loop_.run();
+  reader.join();
+  EXPECT_EQ(got, kTotal);
+  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(seen_.finished, 1);
+  EXPECT_EQ(seen_.drained, 1);
+}
+
+TEST_F(StreamTest, ReadsThePeersLastWordsBeforeItFails) {
+  Pair pair = tcp_pair();
+  ::send(pair.theirs.get(), "go away", 7, 0);
+  ::send(pair.ours.get(), "unread", 6, 0);  // its close becomes a reset
+  pair.theirs.reset();
+  Stream stream(loop_, std::move(pair.ours), "peer");
+  stream.write(std::as_bytes(std::span("more", 4)));
+  start(stream);
+  loop_.run();
+  EXPECT_EQ(seen_.failed, 1);
+  EXPECT_EQ(seen_.bytes.size(), 7u);
+  EXPECT_EQ(seen_.ended, 0);
+}
+
+TEST_F(StreamTest, WritingGoesOnAfterThePeerHasFinished) {
+  Pair pair = tcp_pair();
+  ::shutdown(pair.theirs.get(), SHUT_WR);
+  Stream stream(loop_, std::move(pair.ours), "peer");
+  start(stream);
+  stream.write(std::as_bytes(std::span("answer", 6)));
+  stream.finish_writing();
+  loop_.run();
+  char text[16];
+  EXPECT_EQ(::recv(pair.theirs.get(), text, sizeof text, MSG_WAITALL), 6);
+  EXPECT_EQ(seen_.finished, 1);
+  EXPECT_EQ(seen_.failed, 0);
+}
+
+}  // namespace
+}  // namespace mirrord::net
