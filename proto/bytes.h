@@ -51,7 +51,7 @@ class Bytes {
   std::span<std::byte> span() { return {data_, size_}; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
 
-  // Gives the block away; free() releases it.
+  // Gives the block away, to be freed with free(). Null when nothing was ever held.
   [[nodiscard]] std::byte* release() {
     size_ = capacity_ = 0;
     return std::exchange(data_, nullptr);
