@@ -1,6 +1,8 @@
 // hook/prototypes.h — declares hk_NAME for every row of hooks.def; the linker exports it as NAME.
 #pragma once
 
+#include <sys/socket.h>
+
 #include "hook/libc.h"
 
 // Types that rows of the table name.
@@ -9,15 +11,14 @@ struct dirent;
 struct hostent;
 struct ifaddrs;
 struct mmsghdr;
-struct msghdr;
 struct pollfd;
-struct sockaddr;
 struct statfs;
 struct statvfs;
 struct statx;
 struct timespec;
 struct timeval;
 struct utimbuf;
+struct utsname;
 
 #pragma GCC visibility push(default)
 extern "C" {

@@ -5,11 +5,42 @@
 
 namespace mirrord::hook {
 
+// A peer that a datagram socket sends to without being connected, and where its packets go.
+struct Association {
+  std::atomic<uint32_t> is_ready;
+  local::Address remote;
+  local::Address relay;
+};
+
+// One page of associations; pages are chained and released with the socket.
+struct AssociationPage {
+  static constexpr uint32_t kCapacity = 16;
+  AssociationPage* next;
+  std::atomic<uint32_t> used;
+  Association items[kCapacity];
+};
+static_assert(sizeof(AssociationPage) <= 4096);
+
 struct SocketRecord {
-  uint32_t state;
+  local::Transport transport;
+  uint16_t listening_port;  // not 0: told to the intproxy, to be taken back at the end
+  bool is_connected;        // `remote`, `relay` and `connection` hold
+  uint64_t connection;
+  local::Address remote;  // what the program connected to
+  local::Address relay;   // what its socket is really connected to
+  local::Address local;   // the agent's address; family 0: not known yet
+  std::atomic<AssociationPage*> associations;
 };
 
 // The last descriptor of the socket is closed.
 void socket_record_closed(SocketRecord& socket);
+
+// The relay address of a peer, or nullptr.
+const local::Address* find_relay(const SocketRecord& socket, const local::Address& remote);
+// The peer whose packets come from this relay address, or nullptr.
+const local::Address* find_remote(const SocketRecord& socket, const local::Address& relay);
+// False: no memory.
+bool add_association(SocketRecord& socket, const local::Address& remote,
+                     const local::Address& relay);
 
 }  // namespace mirrord::hook
