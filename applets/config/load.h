@@ -1,0 +1,33 @@
+// applets/config/load.h — reads, checks and resolves the configuration.
+#pragma once
+
+#include <expected>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "applets/config/config.h"
+#include "applets/config/template.h"
+
+namespace mirrord::config {
+
+// A flag's value takes the place of an environment variable, and wins over it.
+struct Override {
+  std::string value;
+  std::string flag;  // as the user wrote it, for messages
+};
+using Overrides = std::map<std::string, Override, std::less<>>;
+
+std::optional<std::string> process_environment(std::string_view name);
+
+struct LoadRequest {
+  std::string file;  // empty: none; "-": JSON from standard input
+  Overrides overrides;
+  Environment environment = process_environment;
+};
+
+// Flags win over the environment, that over the file, that over defaults. All errors are
+// reported at once, in the order of the file.
+std::expected<ResolvedConfig, std::vector<Error>> load(const LoadRequest& request);
+
+}  // namespace mirrord::config

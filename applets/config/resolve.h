@@ -1,0 +1,15 @@
+// applets/config/resolve.h — fills the typed configuration from its sources, and verifies it.
+#pragma once
+
+#include "applets/config/config.h"
+#include "applets/config/values.h"
+
+namespace mirrord::config {
+
+// Everything but the key. Problems go into `values`.
+ResolvedConfig resolve(Values& values, const Environment& environment);
+
+// Conflicts between keys, patterns and filters that do not parse; adds warnings.
+void verify(ResolvedConfig& config, Values& values);
+
+}  // namespace mirrord::config

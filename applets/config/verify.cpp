@@ -1,0 +1,176 @@
+// applets/config/verify.cpp — conflicts between keys, and patterns and filters that do not parse.
+#include <algorithm>
+#include <array>
+
+#include "applets/config/filters.h"
+#include "applets/config/path_mapping.h"
+#include "applets/config/pattern.h"
+#include "applets/config/resolve.h"
+
+namespace mirrord::config {
+namespace {
+
+constexpr uint64_t kMebibyte = 1024 * 1024;
+
+void check_patterns(std::string_view path, const std::vector<std::string>& patterns,
+                    Values& values) {
+  for (const std::string& pattern : patterns) {
+    if (auto status = check_pattern(pattern); !status)
+      values.error(path, status.error().what, status.error().hint);
+  }
+}
+
+void check_files(const ResolvedConfig& config, Values& values, std::vector<std::string>& warnings) {
+  const FileRules& files = config.files;
+  check_patterns("feature.fs.read_write", files.read_write, values);
+  check_patterns("feature.fs.read_only", files.read_only, values);
+  check_patterns("feature.fs.local", files.local, values);
+  check_patterns("feature.fs.not_found", files.not_found, values);
+  for (const auto& [pattern, replacement] : files.mapping)
+    check_patterns("feature.fs.mapping", {pattern}, values);
+  if (auto mapping = PathMapping::create(files.mapping); !mapping)
+    values.error("feature.fs.mapping", mapping.error().what, mapping.error().hint);
+  if (files.readonly_buffer > 15 * kMebibyte)
+    values.error("feature.fs.readonly_file_buffer", "must not be above 15 MiB",
+                 "Use a value up to 15728640; 0 switches it off.");
+  else if (files.readonly_buffer > kMebibyte)
+    warnings.push_back("feature.fs.readonly_file_buffer is above 1 MiB: each open of a large "
+                       "file fetches that much");
+}
+
+void check_environment(const ResolvedConfig& config, Values& values) {
+  const EnvironmentRules& rules = config.environment;
+  if (!rules.include.empty() && !rules.exclude.empty())
+    values.error("feature.env.include", "conflicts with `feature.env.exclude`",
+                 "Keep one of the two.");
+  for (const auto& [pattern, value] : rules.mapping) {
+    if (auto compiled = NamePattern::create(pattern); !compiled)
+      values.error("feature.env.mapping", compiled.error().what, compiled.error().hint);
+  }
+}
+
+void check_filter(std::string_view path, const AddressFilter& filter, FilterGrammar grammar,
+                  Values& values) {
+  for (const std::string& entry : filter.entries) {
+    if (auto parsed = parse_filter(entry, grammar); !parsed)
+      values.error(path, parsed.error().what, parsed.error().hint);
+  }
+}
+
+void check_network(const ResolvedConfig& config, Values& values,
+                   std::vector<std::string>& warnings) {
+  const NetworkRules& network = config.network;
+  check_filter("feature.network.outgoing.filter", network.outgoing_filter,
+               FilterGrammar::kOutgoing, values);
+  check_filter("feature.network.dns.filter", network.dns_filter, FilterGrammar::kDns, values);
+  check_patterns("feature.network.outgoing.unix_streams", network.unix_streams, values);
+  if (network.outgoing_filter.side == FilterSide::kRemote && !network.dns)
+    warnings.push_back("feature.network.outgoing.filter.remote with DNS switched off: names in it "
+                       "are looked up on this machine");
+  if (values.node("feature.network.dns.filter") != nullptr && !network.dns)
+    warnings.push_back("feature.network.dns.filter has no effect: DNS is switched off");
+  if (network.dns_filter.side != FilterSide::kNone && network.dns_filter.entries.empty())
+    warnings.push_back(network.dns_filter.side == FilterSide::kLocal
+                           ? "feature.network.dns.filter.local is empty: all names are remote"
+                           : "feature.network.dns.filter.remote is empty: all names are local");
+}
+
+void check_port_pairs(std::string_view path, Values& values, std::vector<std::string>* warnings) {
+  const Node* node = values.node(path);
+  if (node == nullptr)
+    return;
+  std::array<std::vector<std::string>, 2> seen;
+  for (const Node& pair : node->items) {
+    if (pair.items.size() != 2)
+      continue;
+    for (std::size_t side = 0; side < 2; ++side) {
+      const std::string& port = pair.items[side].text;
+      if (std::ranges::find(seen[side], port) != seen[side].end())
+        values.error_at(pair.items[side], path, "the port " + port + " stands twice on one side");
+      seen[side].push_back(port);
+    }
+    if (warnings != nullptr && pair.items[0].text == pair.items[1].text)
+      warnings->push_back(std::string(path) + ": the pair of " + pair.items[0].text +
+                          " with itself has no effect");
+  }
+}
+
+constexpr std::string_view kHttpFilter = "feature.network.incoming.http_filter";
+
+void check_http_filter(Values& values) {
+  constexpr std::string_view kKinds[] = {"header_filter", "path_filter", "method_filter",
+                                         "header_filter_jq", "body_filter", "all_of", "any_of"};
+  int count = 0;
+  for (const std::string_view kind : kKinds) {
+    const std::string path = std::string(kHttpFilter) + "." + std::string(kind);
+    const auto given = values.outside(path);
+    const Node* node = values.node(path);
+    if (!given && node == nullptr)
+      continue;
+    ++count;
+    if (node != nullptr && node->type == Node::Type::kArray && node->items.empty())
+      values.error(path, "must not be an empty list");
+    if (given ? given->text.empty() : node->type == Node::Type::kString && node->text.empty())
+      values.error(path, "must not be empty");
+  }
+  if (count > 1)
+    values.error(kHttpFilter, "has more than one filter", "Join them with any_of or all_of.");
+}
+
+void check_incoming(const ResolvedConfig& config, Values& values,
+                    std::vector<std::string>& warnings) {
+  constexpr std::string_view kIncoming = "feature.network.incoming";
+  const Node* ignored = values.node("feature.network.incoming.ignore_ports");
+  if (ignored != nullptr && !ignored->items.empty() &&
+      values.node("feature.network.incoming.ports") != nullptr)
+    values.error("feature.network.incoming.ignore_ports",
+                 "conflicts with `feature.network.incoming.ports`", "Keep one of the two.");
+  if (values.node("feature.network.incoming.https_delivery") != nullptr &&
+      values.node("feature.network.incoming.tls_delivery") != nullptr)
+    values.error("feature.network.incoming.https_delivery",
+                 "conflicts with `feature.network.incoming.tls_delivery`", "Keep the latter.");
+  check_port_pairs("feature.network.incoming.port_mapping", values, &warnings);
+  check_port_pairs("feature.network.incoming.listen_ports", values, nullptr);
+  check_http_filter(values);
+  if (config.target.kind == TargetKind::kTargetless &&
+      config.network.incoming == IncomingMode::kSteal)
+    values.error(kIncoming, "cannot steal traffic without a target",
+                 "Name a target, or set the mode to off.");
+}
+
+void check_rest(const ResolvedConfig& config, Values& values, std::vector<std::string>& warnings) {
+  const uint64_t longest = values.number("startup_retry.max_ms");
+  if (longest == 0)
+    values.error("startup_retry.max_ms", "must be above 0");
+  else if (values.number("startup_retry.min_ms") > longest)
+    values.error("startup_retry.min_ms", "is above startup_retry.max_ms");
+  if (config.target.kind == TargetKind::kTargetless && values.boolean("agent.ephemeral"))
+    values.error("agent.ephemeral", "needs a target", "Name a target, or switch it off.");
+  if (values.maybe_boolean("operator").value_or(false))
+    values.error("operator", "this version has no support for the operator",
+                 "Remove the key or set it to false.");
+  for (const Key& key : all_keys()) {
+    if ((key.marks & (kOperator | kDeprecated)) == 0 || key.path.starts_with("target.") ||
+        key.path.find_first_of("[{") != std::string_view::npos || values.node(key.path) == nullptr)
+      continue;
+    const std::string_view parent = key.path.substr(0, key.path.rfind('.'));
+    if (const Key* above = find_key(parent);
+        parent != key.path && above != nullptr && above->marks == key.marks)
+      continue;  // said once, for the object
+    warnings.push_back(std::string(key.path) + ((key.marks & kOperator) != 0
+                                                    ? " needs the operator and has no effect"
+                                                    : " is deprecated and has no effect"));
+  }
+}
+
+}  // namespace
+
+void verify(ResolvedConfig& config, Values& values) {
+  check_environment(config, values);
+  check_files(config, values, config.warnings);
+  check_network(config, values, config.warnings);
+  check_incoming(config, values, config.warnings);
+  check_rest(config, values, config.warnings);
+}
+
+}  // namespace mirrord::config
