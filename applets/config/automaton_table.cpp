@@ -67,7 +67,7 @@ void join_states(AutomatonTable& table) {
 
 void join_classes(AutomatonTable& table) {
   const std::size_t states = table.outcomes.size();
-  std::vector<uint32_t> kept;                      // classes that stay
+  std::vector<uint32_t> kept;                       // classes that stay
   std::vector<uint32_t> number(table.class_count);  // their new numbers
   for (uint32_t c = 0; c < table.class_count; ++c) {
     const auto same = std::ranges::find_if(kept, [&](uint32_t other) {

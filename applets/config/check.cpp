@@ -172,10 +172,9 @@ class Checker {
   void map_value(const Node& node, std::string_view type, const std::string& name) {
     const bool wants_string = type == "map<string,string>";
     if (wants_string && node.type != Type::kString)
-      error(node.offset, name,
-            "expected a string, found " + std::string(node.type_name()),
-            node.type == Type::kNumber || node.type == Type::kBool ? "Put it in double quotes."
-                                                                   : "");
+      error(
+          node.offset, name, "expected a string, found " + std::string(node.type_name()),
+          node.type == Type::kNumber || node.type == Type::kBool ? "Put it in double quotes." : "");
   }
 
   void word(const Node& node, const Key& key, const std::string& name) {
@@ -203,8 +202,7 @@ class Checker {
 
 bool parse_unsigned(std::string_view text, uint64_t limit, uint64_t& value) {
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return code == std::errc() && end == text.data() + text.size() && !text.empty() &&
-         value <= limit;
+  return code == std::errc() && end == text.data() + text.size() && !text.empty() && value <= limit;
 }
 
 std::string key_place(const File& file, std::size_t offset, std::string_view path) {

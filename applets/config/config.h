@@ -46,8 +46,8 @@ enum class FileMode { kLocal, kLocalWithOverrides, kRead, kWrite };
 struct FileRules {
   FileMode mode = FileMode::kRead;
   std::vector<std::string> read_write, read_only, local, not_found;  // patterns
-  StringPairs mapping;  // pattern -> replacement
-  uint64_t readonly_buffer = 128'000;  // bytes; 0 = off
+  StringPairs mapping;                                               // pattern -> replacement
+  uint64_t readonly_buffer = 128'000;                                // bytes; 0 = off
 };
 
 enum class IncomingMode { kMirror, kSteal, kOff };

@@ -19,8 +19,7 @@ constexpr char kForm[] =
 
 bool parse_number(std::string_view text, unsigned limit, unsigned& value) {
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return !text.empty() && code == std::errc() && end == text.data() + text.size() &&
-         value <= limit;
+  return !text.empty() && code == std::errc() && end == text.data() + text.size() && value <= limit;
 }
 
 bool is_host_letter(char c) {
@@ -60,8 +59,9 @@ bool take_protocol(std::string_view& text, FilterProtocol& protocol) {
     return true;
   const std::string word = lowered(text.substr(0, at));
   text.remove_prefix(at + 3);
-  protocol = word == "tcp" ? FilterProtocol::kTcp : word == "udp" ? FilterProtocol::kUdp
-                                                                  : FilterProtocol::kAny;
+  protocol = word == "tcp"   ? FilterProtocol::kTcp
+             : word == "udp" ? FilterProtocol::kUdp
+                             : FilterProtocol::kAny;
   return word == "tcp" || word == "udp" || word == "any";
 }
 

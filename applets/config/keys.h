@@ -9,10 +9,10 @@
 namespace mirrord::config {
 
 enum KeyMarks : uint8_t {
-  kOperator = 1,    // needs the Kubernetes operator
+  kOperator = 1,  // needs the Kubernetes operator
   kDeprecated = 2,
   kUnstable = 4,
-  kFree = 8,        // keys below that are not in the table are accepted
+  kFree = 8,  // keys below that are not in the table are accepted
 };
 
 struct Key {

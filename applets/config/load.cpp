@@ -2,6 +2,7 @@
 #include "applets/config/load.h"
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -33,15 +34,15 @@ Status check_extension(std::string_view file) {
                 name + ": configuration in " + (end == "toml" ? "TOML" : "YAML") +
                     " is not supported in this version",
                 "Write it as JSON, in a file that ends in .json.");
-  return fail(ErrorCode::kConfig, name + ": unknown kind of configuration file `." +
-                                      std::string(end) + "`",
+  return fail(ErrorCode::kConfig,
+              name + ": unknown kind of configuration file `." + std::string(end) + "`",
               "The name must end in .json.");
 }
 
 std::string random_key() {
   uint32_t bits = 0;
   if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
-    bits = static_cast<uint32_t>(::getpid());
+    bits = static_cast<uint32_t>(getpid());
   std::string key;
   for (int i = 0; i < 5; ++i, bits >>= 4)
     key += "0123456789abcdef"[bits & 15];

@@ -40,15 +40,15 @@ class Scanner {
  private:
   std::unexpected<Error> error(std::string_view what) const {
     return fail(ErrorCode::kConfig,
-                std::string(name_) + ":" + position_text(text_, at_) + ": not valid JSON: " +
-                    std::string(what),
+                std::string(name_) + ":" + position_text(text_, at_) +
+                    ": not valid JSON: " + std::string(what),
                 "JSON has no comments and no trailing commas; `mirrord verify-config` checks a "
                 "file.");
   }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' ||
-                                  text_[at_] == '\r'))
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
       ++at_;
   }
 
@@ -85,9 +85,9 @@ Status Scanner::value(int depth) {
   const std::size_t begin = at_;
   scan_.values.push_back({begin, 0});
   const char c = text_[at_];
-  Status status = c == '{'                          ? object(depth)
-                  : c == '['                        ? array(depth)
-                  : c == '"'                        ? string()
+  Status status = c == '{'                             ? object(depth)
+                  : c == '['                           ? array(depth)
+                  : c == '"'                           ? string()
                   : c == '-' || (c >= '0' && c <= '9') ? number()
                                                        : word();
   scan_.values[index].length = at_ - begin;
@@ -224,8 +224,9 @@ class Builder {
       const std::size_t offset = scan_.keys[next_key_++].offset;
       const std::string key = item->string;
       if (node.member(key) != nullptr)
-        return fail(ErrorCode::kConfig, std::string(name_) + ":" + position_text(text_, offset) +
-                                            ": the key `" + key + "` stands here a second time",
+        return fail(ErrorCode::kConfig,
+                    std::string(name_) + ":" + position_text(text_, offset) + ": the key `" + key +
+                        "` stands here a second time",
                     "Keep one of the two.");
       MIRRORD_TRY(child, build(item));
       node.members.push_back({key, offset, std::move(child)});
@@ -278,10 +279,9 @@ Result<Node> parse_json(std::string_view text, std::string_view name) {
       cJSON_ParseWithLength(text.data(), text.size()), cJSON_Delete);
   if (tree == nullptr) {
     const char* at = cJSON_GetErrorPtr();
-    const std::size_t offset =
-        at != nullptr && at >= text.data() && at <= text.data() + text.size()
-            ? static_cast<std::size_t>(at - text.data())
-            : 0;
+    const std::size_t offset = at != nullptr && at >= text.data() && at <= text.data() + text.size()
+                                   ? static_cast<std::size_t>(at - text.data())
+                                   : 0;
     return fail(ErrorCode::kConfig, std::string(name) + ":" + position_text(text, offset) +
                                         ": not valid JSON: a string has a wrong \\u escape");
   }

@@ -25,9 +25,9 @@ bool is_word_byte(unsigned byte) {
          (byte >= 'a' && byte <= 'z') || byte >= 0x80;
 }
 
-// Groups that cannot matter any more once `matched` have matched.
-GroupMask decided(GroupMask matched) {
-  GroupMask out = matched;
+// Groups that are weaker than one of `matched` which decides alone.
+GroupMask overruled(GroupMask matched) {
+  GroupMask out = 0;
   bool is_decided = false;
   for (unsigned group = 0; group < static_cast<unsigned>(RuleGroup::kMapping); ++group) {
     const GroupMask bit = static_cast<GroupMask>(1U << group);
@@ -45,6 +45,7 @@ struct SetKey {
   StateSet states;  // sorted
   GroupMask matched;
   bool after_word;
+  bool at_begin;  // the state before the first byte
   bool operator==(const SetKey&) const = default;
 };
 struct SetHash {
@@ -76,7 +77,7 @@ class Builder {
     for (const uint32_t start : nfa_.starts())
       close(start, Context{.at_begin = true});
     AutomatonTable table;
-    table.start = intern(false);
+    table.start = intern(false, true);
     for (std::size_t i = 0; i < order_.size(); ++i) {
       expand(*order_[i], table);
       if (order_.size() > kMostStates || order_.size() * class_count_ > kMostCells)
@@ -132,8 +133,7 @@ class Builder {
         case NfaState::Kind::kWordEdge:
         case NfaState::Kind::kNotWordEdge:
           set_.push_back(index);
-          if (context.resolve_words &&
-              context.is_edge == (at.kind == NfaState::Kind::kWordEdge))
+          if (context.resolve_words && context.is_edge == (at.kind == NfaState::Kind::kWordEdge))
             stack_.push_back(at.next);
           break;
         case NfaState::Kind::kMatch:
@@ -150,14 +150,14 @@ class Builder {
   }
 
   // The number of the automaton's state for the current set.
-  uint32_t intern(bool after_word) {
-    const GroupMask dead = decided(matched_);
-    std::erase_if(set_, [&](uint32_t state) {
-      return ((dead >> nfa_.states()[state].group) & 1) != 0;
-    });
+  uint32_t intern(bool after_word, bool at_begin = false) {
+    const GroupMask weaker = overruled(matched_);
+    matched_ &= static_cast<GroupMask>(~weaker);
+    const GroupMask dead = matched_ | weaker;
+    std::erase_if(set_,
+                  [&](uint32_t state) { return ((dead >> nfa_.states()[state].group) & 1) != 0; });
     std::ranges::sort(set_);
-    // Of a decided outcome only the deciding groups are kept apart.
-    SetKey key{set_, matched_, nfa_.has_word_edges() && after_word};
+    SetKey key{set_, matched_, nfa_.has_word_edges() && after_word, at_begin};
     const auto [found, is_new] =
         numbers_.try_emplace(std::move(key), static_cast<uint32_t>(order_.size()));
     if (is_new)
@@ -168,7 +168,8 @@ class Builder {
   uint8_t outcome_at_end(const SetKey& key) {
     begin_set();
     matched_ = key.matched;
-    const Context context{.at_end = true, .resolve_words = true, .is_edge = key.after_word};
+    const Context context{
+        .at_begin = key.at_begin, .at_end = true, .resolve_words = true, .is_edge = key.after_word};
     for (const uint32_t state : key.states)
       close(state, context);
     return outcome_of(matched_, mode_);
@@ -185,7 +186,9 @@ class Builder {
     for (const bool next_is_word : {false, true}) {
       begin_set();
       matched_ = key.matched;
-      const Context context{.resolve_words = true, .is_edge = key.after_word != next_is_word};
+      const Context context{.at_begin = key.at_begin,
+                            .resolve_words = true,
+                            .is_edge = key.after_word != next_is_word};
       for (const uint32_t state : key.states)
         close(state, context);
       const StateSet states = set_;
@@ -282,9 +285,8 @@ Result<std::vector<std::byte>> compile_paths(std::span<const PathRule> rules, Fi
                                              LetterCase letter_case) {
   Nfa nfa;
   for (const PathRule& rule : rules) {
-    const bool has_no_effect =
-        mode == FileMode::kLocal ||
-        (mode == FileMode::kLocalWithOverrides && rule.group == RuleGroup::kDefaultLocal);
+    const bool has_no_effect = mode == FileMode::kLocal || (mode == FileMode::kLocalWithOverrides &&
+                                                            rule.group == RuleGroup::kDefaultLocal);
     if (has_no_effect)
       continue;
     MIRRORD_TRY(pattern, parse_pattern(rule.pattern, letter_case));

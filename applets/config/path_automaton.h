@@ -23,7 +23,7 @@ enum class RuleGroup : uint8_t {
   kDefaultNotFound,
   kDefaultRemote,  // for reading only; writing goes on to the lists below
   kDefaultLocal,
-  kMapping,        // beside the others: sets kOutcomeMap
+  kMapping,  // beside the others: sets kOutcomeMap
 };
 inline constexpr std::size_t kGroupCount = 8;
 

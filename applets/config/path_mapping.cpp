@@ -27,16 +27,16 @@ PCRE2_SPTR units(std::string_view text) {
 Result<CompiledPattern> compile(std::string_view pattern, uint32_t options) {
   int code = 0;
   PCRE2_SIZE at = 0;
-  CompiledPattern compiled(pcre2_compile(units(pattern), pattern.size(),
-                                         options | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF |
-                                             PCRE2_NEVER_BACKSLASH_C,
-                                         &code, &at, nullptr));
+  CompiledPattern compiled(
+      pcre2_compile(units(pattern), pattern.size(),
+                    options | PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &code,
+                    &at, nullptr));
   if (compiled != nullptr)
     return compiled;
   std::array<PCRE2_UCHAR, 160> message{};
   pcre2_get_error_message(code, message.data(), message.size());
-  return fail(ErrorCode::kConfig, "invalid pattern `" + std::string(pattern) + "`: " +
-                                      reinterpret_cast<const char*>(message.data()) +
+  return fail(ErrorCode::kConfig, "invalid pattern `" + std::string(pattern) +
+                                      "`: " + reinterpret_cast<const char*>(message.data()) +
                                       " at character " + std::to_string(at));
 }
 
@@ -47,8 +47,7 @@ MatchData find(const pcre2_code* pattern, std::string_view text) {
   if (data == nullptr || context == nullptr)
     return nullptr;
   pcre2_set_match_limit(context.get(), kMatchLimit);
-  const int count =
-      pcre2_match(pattern, units(text), text.size(), 0, 0, data.get(), context.get());
+  const int count = pcre2_match(pattern, units(text), text.size(), 0, 0, data.get(), context.get());
   return count > 0 ? std::move(data) : nullptr;
 }
 

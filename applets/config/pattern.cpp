@@ -51,8 +51,9 @@ class Parser {
  private:
   std::unexpected<Error> error(const std::string& why, std::string hint = {}) const {
     if (hint.empty())
-      hint = "Patterns are regular expressions; write a literal special character as \\\\. in "
-             "JSON.";
+      hint =
+          "Patterns are regular expressions; write a literal special character as \\\\. in "
+          "JSON.";
     return fail(ErrorCode::kConfig,
                 "invalid pattern `" + std::string(text_.substr(0, 200)) + "`: " + why,
                 std::move(hint));

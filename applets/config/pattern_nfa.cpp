@@ -205,7 +205,8 @@ uint32_t Nfa::byte_classes(std::array<uint8_t, 256>& classes) const {
     begins.set(edge.last + 1U);
   }
   if (has_word_edges_) {
-    for (const unsigned edge : {'0', '9' + 1, 'A', 'Z' + 1, '_', '_' + 1, 'a', 'z' + 1, 0x80})
+    constexpr unsigned kEdges[] = {'0', '9' + 1, 'A', 'Z' + 1, '_', '_' + 1, 'a', 'z' + 1, 0x80};
+    for (const unsigned edge : kEdges)
       begins.set(edge);
   }
   uint32_t count = 0;

@@ -18,9 +18,9 @@ struct ObjectKind {
   std::string_view word;
 };
 constexpr ObjectKind kObjectKinds[] = {
-    {"pod", "pod"},           {"deployment", "deployment"},     {"rollout", "rollout"},
-    {"job", "job"},           {"cron_job", "cronjob"},          {"stateful_set", "statefulset"},
-    {"service", "service"},   {"replica_set", "replicaset"},
+    {"pod", "pod"},         {"deployment", "deployment"},  {"rollout", "rollout"},
+    {"job", "job"},         {"cron_job", "cronjob"},       {"stateful_set", "statefulset"},
+    {"service", "service"}, {"replica_set", "replicaset"},
 };
 
 std::string label_text(const Node& labels) {
@@ -102,8 +102,8 @@ EnvironmentRules resolve_environment(Values& values) {
   rules.env_file = values.text("feature.env.env_file");
   rules.load_from_process = values.boolean("feature.env.load_from_process", Values::Above::kIgnore);
   const Node* short_form = values.node("feature.env");
-  const bool is_off = short_form != nullptr && short_form->type == Node::Type::kBool &&
-                      !short_form->boolean;
+  const bool is_off =
+      short_form != nullptr && short_form->type == Node::Type::kBool && !short_form->boolean;
   if (is_off && rules.include.empty() && rules.exclude.empty())
     rules.exclude = {"*"};
   return rules;
@@ -228,8 +228,8 @@ AgentOptions resolve_agent(Values& values) {
   AgentOptions agent;
   agent.log_level = values.text("agent.log_level");
   agent.json_log = values.boolean("agent.json_log");
-  agent.startup_timeout_seconds = static_cast<uint32_t>(
-      std::min<uint64_t>(values.number("agent.startup_timeout"), UINT32_MAX));
+  agent.startup_timeout_seconds =
+      static_cast<uint32_t>(std::min<uint64_t>(values.number("agent.startup_timeout"), UINT32_MAX));
   if (const auto seconds = values.maybe_number("agent.communication_timeout"))
     agent.communication_timeout_seconds = static_cast<uint32_t>(*seconds);
   if (const auto seconds = values.maybe_number("agent.dns.timeout"))
@@ -279,8 +279,7 @@ void apply_aws(ResolvedConfig& config, const Environment& environment) {
   const std::string pattern = "^" + quote_pattern(*home) + "/\\.aws(/.*)?";
   if (std::ranges::find(config.files.mapping, pattern, &StringPairs::value_type::first) ==
       config.files.mapping.end())
-    config.files.mapping.emplace_back(pattern,
-                                      environment("TMPDIR").value_or("/tmp") + "/.aws$1");
+    config.files.mapping.emplace_back(pattern, environment("TMPDIR").value_or("/tmp") + "/.aws$1");
 }
 
 // Names that an outgoing filter lists must be looked up on the side they are connected from.
@@ -303,7 +302,8 @@ void reflect_names(ResolvedConfig& config) {
     if (dns.side == side && !is_listed)
       dns.entries.push_back(std::move(name));
     else if (dns.side != side && is_listed)
-      config.warnings.push_back("`" + name + "` is remote in one of feature.network.outgoing.filter "
+      config.warnings.push_back("`" + name +
+                                "` is remote in one of feature.network.outgoing.filter "
                                 "and feature.network.dns.filter and local in the other");
   }
 }

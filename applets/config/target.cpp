@@ -123,10 +123,11 @@ Result<Target> parse_target(std::string_view text) {
 }
 
 Error kubernetes_missing(const Target& target) {
-  return {ErrorCode::kUnsupported,
-          "the target `" + target.name + "` needs the Kubernetes part, which is not in this version",
-          "Use process/PID, container/NAME or demo, or reach a running agent with "
-          "--agent-address HOST:PORT."};
+  return {
+      ErrorCode::kUnsupported,
+      "the target `" + target.name + "` needs the Kubernetes part, which is not in this version",
+      "Use process/PID, container/NAME or demo, or reach a running agent with "
+      "--agent-address HOST:PORT."};
 }
 
 }  // namespace mirrord::config

@@ -90,10 +90,10 @@ class Renderer {
 
  private:
   std::unexpected<Error> error(std::string what, std::string hint) const {
-    return fail(ErrorCode::kConfig,
-                std::string(context_.name) + ":" + position_text(text_, at_) + ": " +
-                    std::move(what),
-                std::move(hint));
+    return fail(
+        ErrorCode::kConfig,
+        std::string(context_.name) + ":" + position_text(text_, at_) + ": " + std::move(what),
+        std::move(hint));
   }
 
   Result<std::string> expression(std::string_view source) const {

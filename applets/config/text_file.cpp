@@ -30,8 +30,8 @@ Result<std::string> read_text_file(const std::string& path, std::size_t limit) {
       return text;
     text.append(chunk.data(), static_cast<std::size_t>(count));
     if (text.size() > limit)
-      return fail(ErrorCode::kConfig, tried + ": it has more than " + std::to_string(limit) +
-                                          " bytes");
+      return fail(ErrorCode::kConfig,
+                  tried + ": it has more than " + std::to_string(limit) + " bytes");
   }
 }
 

@@ -56,8 +56,8 @@ const Node* Values::node(std::string_view path) const {
 }
 
 void Values::bad_outside(const Outside& value, const std::string& why) {
-  errors_.push_back({ErrorCode::kConfig,
-                     "invalid " + value.source + " value `" + value.text + "`: " + why, ""});
+  errors_.push_back(
+      {ErrorCode::kConfig, "invalid " + value.source + " value `" + value.text + "`: " + why, ""});
 }
 
 std::optional<bool> Values::boolean_text(const Outside& value) {
@@ -153,14 +153,13 @@ void Values::error_at(const Node& node, std::string_view path, const std::string
 
 void Values::error(std::string_view path, const std::string& why, std::string hint) {
   if (const auto given = outside(path)) {
-    errors_.push_back({ErrorCode::kConfig, "`" + std::string(path) + "` (from " + given->source +
-                                               "): " + why,
+    errors_.push_back({ErrorCode::kConfig,
+                       "`" + std::string(path) + "` (from " + given->source + "): " + why,
                        std::move(hint)});
   } else if (const Node* found = node(path); found != nullptr) {
     error_at(*found, path, why, std::move(hint));
   } else {
-    errors_.push_back(
-        {ErrorCode::kConfig, "`" + std::string(path) + "`: " + why, std::move(hint)});
+    errors_.push_back({ErrorCode::kConfig, "`" + std::string(path) + "`: " + why, std::move(hint)});
   }
 }
 

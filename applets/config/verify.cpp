@@ -34,8 +34,9 @@ void check_files(const ResolvedConfig& config, Values& values, std::vector<std::
     values.error("feature.fs.readonly_file_buffer", "must not be above 15 MiB",
                  "Use a value up to 15728640; 0 switches it off.");
   else if (files.readonly_buffer > kMebibyte)
-    warnings.push_back("feature.fs.readonly_file_buffer is above 1 MiB: each open of a large "
-                       "file fetches that much");
+    warnings.push_back(
+        "feature.fs.readonly_file_buffer is above 1 MiB: each open of a large "
+        "file fetches that much");
 }
 
 void check_environment(const ResolvedConfig& config, Values& values) {
@@ -60,13 +61,14 @@ void check_filter(std::string_view path, const AddressFilter& filter, FilterGram
 void check_network(const ResolvedConfig& config, Values& values,
                    std::vector<std::string>& warnings) {
   const NetworkRules& network = config.network;
-  check_filter("feature.network.outgoing.filter", network.outgoing_filter,
-               FilterGrammar::kOutgoing, values);
+  check_filter("feature.network.outgoing.filter", network.outgoing_filter, FilterGrammar::kOutgoing,
+               values);
   check_filter("feature.network.dns.filter", network.dns_filter, FilterGrammar::kDns, values);
   check_patterns("feature.network.outgoing.unix_streams", network.unix_streams, values);
   if (network.outgoing_filter.side == FilterSide::kRemote && !network.dns)
-    warnings.push_back("feature.network.outgoing.filter.remote with DNS switched off: names in it "
-                       "are looked up on this machine");
+    warnings.push_back(
+        "feature.network.outgoing.filter.remote with DNS switched off: names in it "
+        "are looked up on this machine");
   if (values.node("feature.network.dns.filter") != nullptr && !network.dns)
     warnings.push_back("feature.network.dns.filter has no effect: DNS is switched off");
   if (network.dns_filter.side != FilterSide::kNone && network.dns_filter.entries.empty())
@@ -98,8 +100,9 @@ void check_port_pairs(std::string_view path, Values& values, std::vector<std::st
 constexpr std::string_view kHttpFilter = "feature.network.incoming.http_filter";
 
 void check_http_filter(Values& values) {
-  constexpr std::string_view kKinds[] = {"header_filter", "path_filter", "method_filter",
-                                         "header_filter_jq", "body_filter", "all_of", "any_of"};
+  constexpr std::string_view kKinds[] = {
+      "header_filter", "path_filter", "method_filter", "header_filter_jq",
+      "body_filter",   "all_of",      "any_of"};
   int count = 0;
   for (const std::string_view kind : kKinds) {
     const std::string path = std::string(kHttpFilter) + "." + std::string(kind);
