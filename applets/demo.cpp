@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include "applets/applet.h"
 #include "applets/demo/pod.h"
 #include "applets/demo/sandbox.h"
+#include "applets/demo/tour.h"
 #include "net/loop.h"
 
 namespace mirrord {
@@ -31,22 +33,23 @@ int report(const Error& error) {
 }
 
 int serve() {
-  Result<demo::Sandbox> sandbox = demo::Sandbox::start();
-  if (!sandbox)
-    return report(sandbox.error());
-  std::printf("%d\n", sandbox->pid());
-  std::fflush(stdout);
   net::Loop loop;
   int code = 0;
+  // First of all: whoever reads the PID may interrupt at once.
   const auto stop = [&loop] { loop.stop(); };
   net::SignalWatcher interrupt(loop, SIGINT, stop);
   net::SignalWatcher terminate(loop, SIGTERM, stop);
   net::SignalWatcher hang_up(loop, SIGHUP, stop);
+  Result<demo::Sandbox> sandbox = demo::Sandbox::start();
+  if (!sandbox)
+    return report(sandbox.error());
   net::FdWatcher pod(loop, sandbox->control_fd(), [&](int) {
     code = report({ErrorCode::kDisconnected, "the pod has ended", "", 0});
     loop.stop();
   });
   pod.watch(net::FdWatcher::kReadable);
+  std::printf("%d\n", sandbox->pid());
+  std::fflush(stdout);
   loop.run();
   return code;
 }
@@ -65,6 +68,16 @@ int run_agent(int argc, char** argv) {
   return agent_main(static_cast<int>(arguments.size()) - 1, arguments.data());
 }
 
+// The ordinary exec with a fixed target; the arguments are a program's or exec's own.
+int run_exec_on_demo(int argc, char** argv) {
+  std::string program = "mirrord", exec = "exec", option = "--target", target = "demo";
+  std::vector<char*> arguments = {program.data(), exec.data(), option.data(), target.data()};
+  arguments.insert(arguments.end(), argv, argv + argc);
+  arguments.push_back(nullptr);
+  execv("/proc/self/exe", arguments.data());
+  return report(system_error("start mirrord exec", errno));
+}
+
 }  // namespace
 
 int demo_main(int argc, char** argv) {
@@ -79,8 +92,9 @@ int demo_main(int argc, char** argv) {
   }
   if (first == "--serve")
     return serve();
-  std::fputs(kHelp, stderr);
-  return 2;
+  if (argc < 2)
+    return demo::show_tour();
+  return run_exec_on_demo(argc - 1, argv + 1);
 }
 
 }  // namespace mirrord

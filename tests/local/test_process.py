@@ -1,0 +1,153 @@
+# tests/local/test_process.py — exit status, signals, terminal, streams: the program's own, untouched.
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+from support import LocalTest, need, python_with, wait_until
+
+
+class Process(LocalTest):
+    def test_exit_status_is_the_programs(self):
+        for status in (0, 1, 7, 255):
+            self.run_remote("sh", "-c", "exit %d" % status, status=status)
+
+    def test_death_by_signal_is_the_programs(self):
+        self.run_remote("sh", "-c", "kill -SEGV $$", status=-signal.SIGSEGV)
+
+    def test_process_id_is_that_of_the_command(self):
+        process = self.start_remote("sh", "-c", "echo $$")
+        output, _ = process.communicate(timeout=30)
+        self.assertEqual(process.pid, int(output))
+
+    def test_signals_reach_the_program(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            process = self.start_remote(
+                "bash", "-c", "trap 'echo caught; exit 9' INT TERM USR1; echo ready; while :; do sleep 0.05; done")
+            self.assertEqual(b"ready\n", process.stdout.readline())
+            process.send_signal(number)
+            self.assertEqual((b"caught\n", 9), (process.communicate(timeout=20)[0], process.returncode))
+
+    def test_a_killed_program_ends_its_session(self):
+        process = self.start_remote("sleep", "1000")
+        wait_until(lambda: any("intproxy" in line or "agent" in line for line in self.processes().values()) or
+                   len(self.processes()) > 3, 10)
+        time.sleep(0.3)
+        process.kill()
+        process.wait(10)
+        self.assertEqual(-signal.SIGKILL, process.returncode)
+        # tearDown checks that everything else goes away by itself.
+
+    def test_standard_input_and_output_are_pipes(self):
+        data = os.urandom(2_000_000)
+        self.assertEqual(data, self.run_remote("cat", stdin=data)[0])
+
+    def test_nothing_is_printed_besides_the_program(self):
+        self.assertEqual((b"", b""), self.run_remote("true"))
+
+    def test_closed_standard_streams_do_no_harm(self):
+        for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            command = self.command("sh", "-c", "cat /app/version > %s/out" % self.work)
+            line = " ".join("'%s'" % word for word in command) + " " + closing
+            done = subprocess.run(["sh", "-c", line], env=self.env, cwd=self.work, timeout=60, check=False)
+            self.assertEqual(0, done.returncode, closing)
+            with open(os.path.join(self.work, "out"), "rb") as file:
+                self.assertEqual(self.pod.read("/app/version"), file.read(), closing)
+
+    def test_output_ends_with_the_program(self):
+        # Nobody of the session keeps the pipe open: the reader sees the end at once.
+        started = time.monotonic()
+        self.assertEqual("x\n", self.output("echo", "x"))
+        self.assertLess(time.monotonic() - started, 5)
+
+    def test_broken_pipe_ends_the_program(self):
+        line = " ".join("'%s'" % word for word in self.command("yes")) + " | head -n 2"
+        done = subprocess.run(["bash", "-c", line + "; echo ${PIPESTATUS[0]}"], env=self.env, cwd=self.work,
+                              capture_output=True, timeout=60, check=False)
+        self.assertEqual(b"y\ny\n141\n", done.stdout)
+
+    def test_inherited_descriptors_stay_open(self):
+        reader, writer = os.pipe()
+        process = self.start_remote("sh", "-c", "echo through >&%d" % writer, pass_fds=(writer,))
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            self.assertEqual(b"through\n", file.read())
+        process.wait(20)
+
+    def test_background_children_keep_the_session(self):
+        text = self.output("sh", "-c", "(sleep 1; cat /app/version) & exit 0")
+        self.assertEqual(self.pod.read("/app/version").decode(), text)
+
+    def test_limits_and_mask_are_untouched(self):
+        bare = subprocess.run(["sh", "-c", "ulimit -n; umask; ulimit -c; cat /proc/self/status | grep -E '^(SigBlk|SigIgn)'"],
+                              capture_output=True, check=True, env=self.env).stdout.decode()
+        self.assertEqual(bare, self.output(
+            "sh", "-c", "ulimit -n; umask; ulimit -c; cat /proc/self/status | grep -E '^(SigBlk|SigIgn)'"))
+
+
+class Terminal(LocalTest):
+    def spawn(self, *program):
+        command = self.command(*program)
+        pid, master = pty.fork()
+        if pid == 0:
+            os.chdir(self.work)
+            os.execvpe(command[0], command, self.env)
+        self.addCleanup(self.close, pid, master)
+        return pid, master
+
+    def close(self, pid, master):
+        os.close(master)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+
+    def read_until(self, master, text, seconds=20):
+        got = b""
+        end = time.monotonic() + seconds
+        while text not in got and time.monotonic() < end:
+            if select.select([master], [], [], 0.2)[0]:
+                try:
+                    got += os.read(master, 65536)
+                except OSError:
+                    break
+        self.assertIn(text, got)
+        return got
+
+    def test_the_terminal_is_the_programs(self):
+        pid, master = self.spawn("sh", "-c", "tty; test -t 0 && test -t 1 && echo is-a-terminal; cat /app/version")
+        self.assertIn(b"/dev/pts/", self.read_until(master, b"2.14.0"))
+        self.assertEqual(0, os.waitpid(pid, 0)[1])
+
+    def test_interrupt_from_the_keyboard(self):
+        pid, master = self.spawn("sh", "-c", "trap 'echo interrupted; exit 3' INT; echo ready; "
+                                             "while :; do sleep 0.05; done")
+        self.read_until(master, b"ready")
+        os.write(master, b"\x03")
+        self.read_until(master, b"interrupted")
+        self.assertEqual(3, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    def test_job_control_in_an_interactive_shell(self):
+        need("bash")
+        pid, master = self.spawn("bash", "--norc", "--noprofile", "-i")
+        os.write(master, b"PS1='> '; sleep 100\n")
+        wait_until(lambda: any(line.startswith("sleep 100") for line in self.processes().values()), 10)
+        time.sleep(0.2)
+        os.write(master, b"\x1a")
+        self.read_until(master, b"Stopped")
+        os.write(master, b"bg; jobs; kill %1; wait; cat /app/version; exit 5\n")
+        self.read_until(master, b"2.14.0")
+        self.assertEqual(5, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    def test_stop_and_continue(self):
+        process = self.start_remote(python_with(), "-c",
+                                    "import time\nprint('ready', flush=True)\ninput()\nprint(open('/app/version').read())")
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGCONT)
+        output, _ = process.communicate(b"\n", timeout=20)
+        self.assertIn(b"2.14.0", output)
