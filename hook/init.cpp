@@ -8,8 +8,6 @@ extern "C" __attribute__((visibility("default"))) const char* mirrord_layer_vers
 
 namespace mirrord::hook {
 
-void take_inheritance() {}
-
 namespace {
 
 // Other libraries' constructors may have called hooks before: then this is done already.

@@ -6,6 +6,7 @@
 #include "hook/libc.h"
 
 // Types that rows of the table name.
+struct FTW;
 struct addrinfo;
 struct dirent;
 struct hostent;
@@ -15,10 +16,12 @@ struct pollfd;
 struct statfs;
 struct statvfs;
 struct statx;
+struct termios;
 struct timespec;
 struct timeval;
 struct utimbuf;
 struct utsname;
+struct winsize;
 
 #pragma GCC visibility push(default)
 extern "C" {

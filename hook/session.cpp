@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "hook/fd_table.h"
+#include "hook/inheritance.h"
 #include "hook/ipc.h"
 #include "hook/original.h"
 #include "hook/report.h"
@@ -205,10 +206,11 @@ MIRRORD_SLOW bool start_session() {
     guard_standard_descriptors();
   }
   resolve_all_originals();
-  take_inheritance();
+  take_inherited_keys();
   if (!connect_at_start()) {
     report_lost_session();
   }
+  take_inherited_files();
   session_state.store(SessionState::kActive, std::memory_order_release);
   return true;
 }

@@ -52,9 +52,6 @@ inline bool has_flag(uint32_t flag) {
 // Whether `name` is one of the NUL-terminated names of a section.
 bool section_has_name(const local::Section& section, const char* name);
 
-// Takes over the remote descriptors of the image that exec'ed this one (exec.cpp).
-void take_inheritance();
-
 // Random bits for keys.
 uint64_t random_key();
 
