@@ -91,8 +91,7 @@ int hk_fchdir(int fd) {
 
 // Changes of remote paths cannot be watched over the protocol.
 int hk_inotify_add_watch(int fd, const char* path, uint32_t mask) {
-  return is_remote(path, false) ? fail_with(ENOENT)
-                                : ORIGINAL(inotify_add_watch)(fd, path, mask);
+  return is_remote(path, false) ? fail_with(ENOENT) : ORIGINAL(inotify_add_watch)(fd, path, mask);
 }
 
 }  // extern "C"

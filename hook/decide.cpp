@@ -126,13 +126,13 @@ void give_path_buffer(char* buffer) {
 
 uint8_t classify_path(const local::PathAutomaton& automaton, const char* path, size_t* length) {
   const uint8_t* outcomes = reinterpret_cast<const uint8_t*>(&automaton + 1);
-  const uint32_t* transitions = reinterpret_cast<const uint32_t*>(
-      outcomes + ((automaton.state_count + 3) & ~uint32_t{3}));
+  const uint32_t* transitions =
+      reinterpret_cast<const uint32_t*>(outcomes + ((automaton.state_count + 3) & ~uint32_t{3}));
   uint32_t state = automaton.start;
   const char* at = path;
   for (; *at != '\0'; ++at) {
-    state = transitions[state * automaton.class_count +
-                        automaton.classes[static_cast<uint8_t>(*at)]];
+    state =
+        transitions[state * automaton.class_count + automaton.classes[static_cast<uint8_t>(*at)]];
   }
   *length = static_cast<size_t>(at - path);
   return outcomes[state];
@@ -203,10 +203,10 @@ MIRRORD_SLOW void Target::map(bool write) {
     iovec path = {const_cast<char*>(path_), length_};
     iovec mapped = {buffer_, local::kMaxPath - 1};
     Answer answer = {&reply, sizeof reply, &mapped, 1, 0, -1, false};
-    int error = buffer_ == nullptr ? ENOMEM
-                                   : call({local::MessageType::kMapPath, &request, sizeof request,
-                                           &path, 1, -1},
-                                          answer, EIO);
+    int error = buffer_ == nullptr
+                    ? ENOMEM
+                    : call({local::MessageType::kMapPath, &request, sizeof request, &path, 1, -1},
+                           answer, EIO);
     if (error != 0) {
       kind_ = kNotFound;
       return;

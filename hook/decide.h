@@ -47,7 +47,9 @@ class Target {
   [[nodiscard]] FileRecord& file() const { return record_->file; }
   // The errno that a path that is not local fails with at once, or 0.
   [[nodiscard]] int early_error() const {
-    return kind_ == kNotFound ? ENOENT : kind_ == kRemote && length_ >= local::kMaxPath ? ENAMETOOLONG : 0;
+    return kind_ == kNotFound                               ? ENOENT
+           : kind_ == kRemote && length_ >= local::kMaxPath ? ENAMETOOLONG
+                                                            : 0;
   }
 
  private:

@@ -55,8 +55,7 @@ DirectoryStream* take_stream() {
 }
 
 void give_stream(DirectoryStream* stream) {
-  uint32_t index =
-      static_cast<uint32_t>(stream - streams.load(std::memory_order_relaxed)) + 1;
+  uint32_t index = static_cast<uint32_t>(stream - streams.load(std::memory_order_relaxed)) + 1;
   uint64_t head = free_streams.load(std::memory_order_relaxed);
   uint64_t next;
   do {

@@ -14,8 +14,8 @@ long remote_entries(FileRecord& file, int fd, void* data, size_t size);
 struct DirectoryStream {
   int fd;
   uint32_t next_free;
-  size_t at, end;   // unread records in `data`
-  off_t data_start; // where `data` begins in the memfd
+  size_t at, end;    // unread records in `data`
+  off_t data_start;  // where `data` begins in the memfd
   alignas(8) char data[32 * 1024];
 };
 

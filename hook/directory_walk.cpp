@@ -221,9 +221,8 @@ extern "C" {
 int hk_scandir(const char* path, struct dirent*** list, int (*filter)(const struct dirent*),
                int (*compare)(const struct dirent**, const struct dirent**)) {
   Target target(path, false);
-  return MIRRORD_LIKELY(target.is_local())
-             ? ORIGINAL(scandir)(target.path(), list, filter, compare)
-             : scan(hk_opendir(path), list, filter, compare);
+  return MIRRORD_LIKELY(target.is_local()) ? ORIGINAL(scandir)(target.path(), list, filter, compare)
+                                           : scan(hk_opendir(path), list, filter, compare);
 }
 
 int hk_scandirat(int directory, const char* path, struct dirent*** list,

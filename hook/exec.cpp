@@ -139,8 +139,8 @@ class SessionEnvironment {
     size_t preload_size =
         sizeof kPreload + (preload != nullptr ? strlen(preload) + 1 : 0) + strlen(hook_) + 1;
     size_ = count * sizeof(char*) + preload_size;
-    long made = raw(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                    -1, 0);
+    long made =
+        raw(SYS_mmap, nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (failed(made)) {
       return;
     }
@@ -205,19 +205,19 @@ class EnvironmentInPlace {
 };
 
 // The arguments of execl and its kin as an array in the caller's frame.
-#define COLLECT_ARGUMENTS(arguments, first)                                              \
-  va_list list;                                                                          \
-  va_start(list, first);                                                                 \
-  size_t count = 1;                                                                      \
-  for (const char* each = first; each != nullptr; each = va_arg(list, const char*)) {    \
-    ++count;                                                                             \
-  }                                                                                      \
-  va_end(list);                                                                          \
-  char** arguments = static_cast<char**>(__builtin_alloca(count * sizeof(char*)));       \
-  va_start(list, first);                                                                 \
-  arguments[0] = const_cast<char*>(first);                                               \
-  for (size_t i = 1; i < count; ++i) {                                                   \
-    arguments[i] = va_arg(list, char*);                                                  \
+#define COLLECT_ARGUMENTS(arguments, first)                                           \
+  va_list list;                                                                       \
+  va_start(list, first);                                                              \
+  size_t count = 1;                                                                   \
+  for (const char* each = first; each != nullptr; each = va_arg(list, const char*)) { \
+    ++count;                                                                          \
+  }                                                                                   \
+  va_end(list);                                                                       \
+  char** arguments = static_cast<char**>(__builtin_alloca(count * sizeof(char*)));    \
+  va_start(list, first);                                                              \
+  arguments[0] = const_cast<char*>(first);                                            \
+  for (size_t i = 1; i < count; ++i) {                                                \
+    arguments[i] = va_arg(list, char*);                                               \
   }
 
 }  // namespace

@@ -181,8 +181,8 @@ Inheritance::Inheritance() {
   if (!has_files()) {
     return;
   }
-  long made = raw(SYS_mmap, nullptr, kTextSize, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  long made =
+      raw(SYS_mmap, nullptr, kTextSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (failed(made)) {
     return;
   }

@@ -38,9 +38,9 @@ class CopyBuffer {
 ssize_t write_all(int fd, const char* data, size_t size, off_t* offset) {
   size_t done = 0;
   while (done < size) {
-    ssize_t result = offset != nullptr
-                         ? hk_pwrite(fd, data + done, size - done, *offset + static_cast<off_t>(done))
-                         : hk_write(fd, data + done, size - done);
+    ssize_t result = offset != nullptr ? hk_pwrite(fd, data + done, size - done,
+                                                   *offset + static_cast<off_t>(done))
+                                       : hk_write(fd, data + done, size - done);
     if (result < 0 && errno == EINTR && done == 0) {
       continue;
     }

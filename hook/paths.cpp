@@ -118,8 +118,7 @@ ssize_t read_link(const Target& target, char* data, size_t size) {
   iovec path = {const_cast<char*>(target.path()), target.length()};
   iovec text = {data, size};
   Answer answer = {nullptr, 0, &text, 1, 0, -1, false};
-  int error =
-      call({MessageType::kReadLink, &request, sizeof request, &path, 1, -1}, answer, EIO);
+  int error = call({MessageType::kReadLink, &request, sizeof request, &path, 1, -1}, answer, EIO);
   return error == 0 ? static_cast<ssize_t>(least(answer.data_size, size)) : fail_with(error);
 }
 
@@ -209,8 +208,8 @@ int hk_linkat(int from_directory, const char* from, int to_directory, const char
   Target old_target(from_directory, from, true, (flags & AT_EMPTY_PATH) != 0);
   Target new_target(to_directory, to, true);
   return old_target.is_local() && new_target.is_local()
-             ? ORIGINAL(linkat)(from_directory, old_target.path(), to_directory,
-                                new_target.path(), flags)
+             ? ORIGINAL(linkat)(from_directory, old_target.path(), to_directory, new_target.path(),
+                                flags)
              : refuse(old_target.is_local() ? new_target : old_target);
 }
 
@@ -386,8 +385,7 @@ ssize_t hk___readlink_chk(const char* path, char* data, size_t size, size_t room
   return hk_readlink(path, data, least(size, room));
 }
 
-ssize_t hk___readlinkat_chk(int directory, const char* path, char* data, size_t size,
-                            size_t room) {
+ssize_t hk___readlinkat_chk(int directory, const char* path, char* data, size_t size, size_t room) {
   return hk_readlinkat(directory, path, data, least(size, room));
 }
 

@@ -60,11 +60,11 @@ inline int result_of(int error) {
 }  // namespace mirrord::hook
 
 // A hook on a descriptor: one load for descriptors that are nothing special, then the remote file.
-#define REMOTE_FILE_OR(fd, bypass)                                 \
-  if (MIRRORD_LIKELY(!has_record(fd)) || !is_active()) {           \
-    return bypass;                                                 \
-  }                                                                \
-  RecordRef record(fd, RecordType::kFile);                         \
-  if (!record) {                                                   \
-    return bypass;                                                 \
+#define REMOTE_FILE_OR(fd, bypass)                       \
+  if (MIRRORD_LIKELY(!has_record(fd)) || !is_active()) { \
+    return bypass;                                       \
+  }                                                      \
+  RecordRef record(fd, RecordType::kFile);               \
+  if (!record) {                                         \
+    return bypass;                                       \
   }

@@ -127,8 +127,8 @@ long read_window(FileRecord& file, int fd, char* data, size_t length, uint64_t p
         break;  // the end of the file
       }
       size_t ready = static_cast<size_t>(range.end - at);
-      result = raw(SYS_pread64, fd, data + done, least(length - done, ready),
-                   static_cast<long>(at));
+      result =
+          raw(SYS_pread64, fd, data + done, least(length - done, ready), static_cast<long>(at));
     }
     if (result < 0) {
       return done != 0 ? static_cast<long>(done) : result;
@@ -210,8 +210,8 @@ ssize_t read_direct(FileRecord& file, const iovec* parts, int count, off_t offse
           file.handle, offset == kHere ? local::kAtPosition : static_cast<uint64_t>(offset + done),
           piece.iov_len, 0, 0};
       Answer answer = {nullptr, 0, &piece, 1, 0, -1, false};
-      int error = call({local::MessageType::kRead, &request, sizeof request, nullptr, 0, -1}, answer,
-                       EIO);
+      int error =
+          call({local::MessageType::kRead, &request, sizeof request, nullptr, 0, -1}, answer, EIO);
       if (error != 0) {
         return done != 0 ? done : fail_with(error);
       }

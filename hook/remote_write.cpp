@@ -56,13 +56,12 @@ ssize_t write_message(FileRecord& file, const char* data, size_t length, off_t o
   do {
     iovec piece = {const_cast<char*>(data + done), least(length - done, local::kMaxData)};
     local::RangeRequest request = {
-        file.handle,
-        offset == kHere ? local::kAtPosition : static_cast<uint64_t>(offset) + done,
+        file.handle, offset == kHere ? local::kAtPosition : static_cast<uint64_t>(offset) + done,
         piece.iov_len, 0, 0};
     local::CountReply reply = {};
     Answer answer = {&reply, sizeof reply, nullptr, 0, 0, -1, false};
-    int error = call({local::MessageType::kWrite, &request, sizeof request, &piece, 1, -1}, answer,
-                     EIO);
+    int error =
+        call({local::MessageType::kWrite, &request, sizeof request, &piece, 1, -1}, answer, EIO);
     if (error != 0) {
       return done != 0 ? static_cast<ssize_t>(done) : fail_with(error);
     }
@@ -89,10 +88,10 @@ ssize_t remote_writev(FileRecord& file, int fd, const iovec* parts, int count, o
     if (parts[i].iov_len == 0) {
       continue;
     }
-    ssize_t result = file.kind == local::FileKind::kStream && offset == kHere
-                         ? write_stream(file, fd, data, parts[i].iov_len)
-                         : write_message(file, data, parts[i].iov_len,
-                                         offset == kHere ? kHere : offset + done);
+    ssize_t result =
+        file.kind == local::FileKind::kStream && offset == kHere
+            ? write_stream(file, fd, data, parts[i].iov_len)
+            : write_message(file, data, parts[i].iov_len, offset == kHere ? kHere : offset + done);
     if (result < 0) {
       return done != 0 ? done : result;
     }

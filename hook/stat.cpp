@@ -91,16 +91,14 @@ int local_stat_at(int directory, const char* path, struct stat* status, int flag
 
 int stat_path(const char* path, struct stat* status, int flags) {
   Target target(path, false);
-  return MIRRORD_LIKELY(target.is_local())
-             ? local_stat_at(AT_FDCWD, target.path(), status, flags)
-             : stat_target(target, flags, status);
+  return MIRRORD_LIKELY(target.is_local()) ? local_stat_at(AT_FDCWD, target.path(), status, flags)
+                                           : stat_target(target, flags, status);
 }
 
 int stat_at(int directory, const char* path, struct stat* status, int flags) {
   Target target(directory, path, false, (flags & AT_EMPTY_PATH) != 0);
-  return MIRRORD_LIKELY(target.is_local())
-             ? local_stat_at(directory, target.path(), status, flags)
-             : stat_target(target, flags, status);
+  return MIRRORD_LIKELY(target.is_local()) ? local_stat_at(directory, target.path(), status, flags)
+                                           : stat_target(target, flags, status);
 }
 
 int local_stat_fd(int fd, struct stat* status) {
@@ -142,8 +140,8 @@ void fill_statvfs(struct statvfs* status, const FsMetadata& metadata) {
   constexpr int64_t kValidFlags = 0x20;  // ST_VALID of the kernel, not for programs
   *status = {};
   status->f_bsize = static_cast<unsigned long>(metadata.block_size);
-  status->f_frsize = static_cast<unsigned long>(
-      metadata.fragment_size != 0 ? metadata.fragment_size : metadata.block_size);
+  status->f_frsize = static_cast<unsigned long>(metadata.fragment_size != 0 ? metadata.fragment_size
+                                                                            : metadata.block_size);
   status->f_blocks = metadata.blocks;
   status->f_bfree = metadata.blocks_free;
   status->f_bavail = metadata.blocks_available;

@@ -126,6 +126,17 @@ void Files::drain(OpenFile& file) {
   }
 }
 
+// What was written before this request is in the files before it is answered.
+void Files::drain_all() {
+  std::erase_if(streams_, [this](const std::weak_ptr<OpenFile>& stream) {
+    const std::shared_ptr<OpenFile> file = stream.lock();
+    if (file != nullptr) {
+      drain(*file);
+    }
+    return file == nullptr;
+  });
+}
+
 Reply Files::open(Handles& handles, const std::string& packet) {
   auto request = fixed<local::OpenRequest>(packet);
   std::string path = served(handles, request.directory, rest<local::OpenRequest>(packet));
@@ -153,6 +164,7 @@ Reply Files::open(Handles& handles, const std::string& packet) {
     int ends[2];
     ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
     file->stream = ends[0];
+    streams_.push_back(file);
     ::close(answer.descriptor);
     answer.descriptor = ends[1];
   } else if ((flags & O_ACCMODE) == O_RDONLY && S_ISREG(status.st_mode)) {
@@ -223,7 +235,6 @@ Reply Files::list(OpenFile& file) {
 
 Reply Files::on_handle(OpenFile& file, local::MessageType type, const std::string& packet) {
   using local::MessageType;
-  drain(file);
   auto range = fixed<local::RangeRequest>(packet);
   auto attributes = fixed<local::AttributeRequest>(packet);
   bool here = range.offset == local::kAtPosition;
@@ -301,9 +312,6 @@ Reply Files::on_path(Handles& handles, local::MessageType type, const std::strin
   if (type == MessageType::kMapPath) {
     return map_path(first);
   }
-  for (auto& [handle, file] : handles) {
-    drain(*file);
-  }
   std::string path = served(handles, request.directory, first);
   int flags = static_cast<int>(request.flags);
   struct stat status = {};
@@ -320,17 +328,20 @@ Reply Files::on_path(Handles& handles, local::MessageType type, const std::strin
     case MessageType::kReadLink: {
       char target[4096];
       ssize_t size = ::readlink(path.c_str(), target, sizeof target);
-      return size < 0 ? failure(errno) : Reply{0, std::string(target, static_cast<size_t>(size)), -1};
+      return size < 0 ? failure(errno)
+                      : Reply{0, std::string(target, static_cast<size_t>(size)), -1};
     }
     case MessageType::kMakeDir:
       return result(::mkdir(path.c_str(), request.mode));
     case MessageType::kUnlink:
       return result(::unlinkat(AT_FDCWD, path.c_str(), flags));
     case MessageType::kRename:
-      return result(::rename(path.c_str(), served(handles, request.directory,
-                                                  text.substr(request.first_length)).c_str()));
+      return result(
+          ::rename(path.c_str(),
+                   served(handles, request.directory, text.substr(request.first_length)).c_str()));
     case MessageType::kStatFs:
-      return ::statfs(path.c_str(), &system) != 0 ? failure(errno) : reply_with(metadata_from(system));
+      return ::statfs(path.c_str(), &system) != 0 ? failure(errno)
+                                                  : reply_with(metadata_from(system));
     case MessageType::kTruncatePath:
       return result(::truncate(path.c_str(), static_cast<off_t>(request.length)));
     case MessageType::kSetModePath:
@@ -338,8 +349,8 @@ Reply Files::on_path(Handles& handles, local::MessageType type, const std::strin
     case MessageType::kSetOwnerPath:
       return result(::fchownat(AT_FDCWD, path.c_str(), request.owner, request.group, flags));
     case MessageType::kSetTimesPath:
-      return result(::utimensat(AT_FDCWD, path.c_str(), request.has_times != 0 ? times : nullptr,
-                                flags));
+      return result(
+          ::utimensat(AT_FDCWD, path.c_str(), request.has_times != 0 ? times : nullptr, flags));
     default:
       return failure(ENOSYS);
   }
@@ -347,6 +358,7 @@ Reply Files::on_path(Handles& handles, local::MessageType type, const std::strin
 
 Reply Files::answer(Handles& handles, local::MessageType type, const std::string& packet) {
   std::lock_guard lock(mutex_);
+  drain_all();
   if (type == local::MessageType::kOpen) {
     return open(handles, packet);
   }
@@ -358,7 +370,6 @@ Reply Files::answer(Handles& handles, local::MessageType type, const std::string
     return failure(EBADF);
   }
   if (type == local::MessageType::kClose) {
-    drain(*found->second);
     handles.erase(found);
     return failure(0);
   }

@@ -32,9 +32,9 @@ struct Reply {
 using Handles = std::map<local::Handle, std::shared_ptr<OpenFile>>;
 
 struct Options {
-  std::string root;          // served directory
-  std::string local_root;    // where kMappedLocal leads
-  uint64_t window = 0;       // files above it get a slot; 0: never
+  std::string root;        // served directory
+  std::string local_root;  // where kMappedLocal leads
+  uint64_t window = 0;     // files above it get a slot; 0: never
   local::FileSlot* slots = nullptr;
 };
 
@@ -54,10 +54,12 @@ class Files {
   Reply map_path(const std::string& path);
   std::string served(Handles& handles, local::Handle directory, const std::string& path);
   void drain(OpenFile& file);
+  void drain_all();
 
   Options options_;
   std::mutex mutex_;
   local::Handle next_handle_ = 1;
+  std::vector<std::weak_ptr<OpenFile>> streams_;
 };
 
 }  // namespace mirrord::peer

@@ -70,7 +70,8 @@ std::string build_automaton() {
 
 bool write_file(const std::string& path, const std::string& bytes) {
   int fd = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-  bool ok = fd >= 0 && ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
+  bool ok =
+      fd >= 0 && ::write(fd, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size());
   ::close(fd);
   return ok;
 }
@@ -83,7 +84,8 @@ bool write_session(const std::string& directory, const std::string& hook, const 
   std::string bytes(sizeof settings, '\0');
   auto add = [&bytes](const std::string& data) {
     bytes.resize((bytes.size() + 7) / 8 * 8);
-    local::Section section = {static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(data.size())};
+    local::Section section = {static_cast<uint32_t>(bytes.size()),
+                              static_cast<uint32_t>(data.size())};
     bytes += data;
     return section;
   };
