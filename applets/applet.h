@@ -33,5 +33,6 @@ int run_applet(std::span<const Applet> applets, int argc, char** argv);
 int agent_main(int argc, char** argv);
 int demo_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
+int wire_main(int argc, char** argv);
 
 }  // namespace mirrord

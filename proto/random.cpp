@@ -28,8 +28,9 @@ class Filler {
   void fill(u128& out) { out = random_.below(3) == 0 ? integer<u64>() : wide(); }
 
   void fill(std::string& out) {
-    static constexpr std::string_view kPieces[] = {"a", "/", " ",  "\"", "\\",   "\n", "\x01",
-                                                   "*", "é", "日", "🚀", "path", "0",  "."};
+    using namespace std::string_view_literals;
+    static constexpr std::string_view kPieces[] = {
+        "\0"sv, "a", "/", " ", "\"", "\\", "\n", "\x01", "*", "é", "日", "🚀", "path", "0", "."};
     out.clear();
     for (u64 n = length(); n > 0; --n)
       out += kPieces[random_.below(std::size(kPieces))];

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "applets/wire_json.h"
 #include "tests/unit/proto/vectors.h"
 
 namespace mirrord::proto {
@@ -25,9 +26,9 @@ void expect_round_trip(Message message) {
   ASSERT_TRUE(encoded(decoded) == bytes) << json;
 
   Message read;
-  const Json parsed = parse_json(json);
-  ASSERT_TRUE(parsed) << json;
-  const auto done = from_json(to_value(parsed.get()), read);
+  const auto parsed = parse_json(json);
+  ASSERT_TRUE(parsed) << parsed.error() << json;
+  const auto done = from_json(*parsed, read);
   ASSERT_TRUE(done) << done.error() << json;
   ASSERT_EQ(to_json(read), json);
   ASSERT_TRUE(encoded(read) == bytes) << json;

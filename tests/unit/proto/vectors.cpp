@@ -6,10 +6,12 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "applets/wire_json.h"
+
 namespace mirrord::proto {
 
-Json parse_json(const std::string& text) {
-  return Json(cJSON_ParseWithLength(text.data(), text.size()));
+Json parse_marked(const std::string& text) {
+  return Json(cJSON_Parse(mark_nul_characters(text).c_str()));
 }
 
 Json load_vectors(const std::string& file) {
@@ -22,7 +24,7 @@ Json load_vectors(const std::string& file) {
       text.append(block, n);
     std::fclose(stream);
   }
-  Json json = parse_json(text);
+  Json json = parse_marked(text);
   EXPECT_TRUE(cJSON_IsArray(json.get())) << path;
   return json;
 }
@@ -96,32 +98,8 @@ Json expand(const cJSON* value) {
 }
 
 bool same_json(const std::string& text, const cJSON* expected) {
-  const Json actual = parse_json(text);
+  const Json actual = parse_marked(text);
   return actual != nullptr && cJSON_Compare(actual.get(), expected, true);
-}
-
-JsonValue to_value(const cJSON* json) {
-  JsonValue value;
-  using Kind = JsonValue::Kind;
-  if (cJSON_IsBool(json)) {
-    value.kind = Kind::kBool;
-    value.boolean = cJSON_IsTrue(json) != 0;
-  } else if (cJSON_IsNumber(json)) {
-    value.kind = Kind::kNumber;
-    value.number = json->valuedouble;
-  } else if (cJSON_IsString(json)) {
-    value.kind = Kind::kString;
-    value.text = json->valuestring;
-  } else if (cJSON_IsArray(json)) {
-    value.kind = Kind::kArray;
-    for (const cJSON* item = json->child; item != nullptr; item = item->next)
-      value.items.push_back(to_value(item));
-  } else if (cJSON_IsObject(json)) {
-    value.kind = Kind::kObject;
-    for (const cJSON* item = json->child; item != nullptr; item = item->next)
-      value.members.emplace_back(item->string, to_value(item));
-  }
-  return value;
 }
 
 }  // namespace mirrord::proto

@@ -21,7 +21,8 @@ struct DeleteJson {
 using Json = std::unique_ptr<cJSON, DeleteJson>;
 
 Json load_vectors(const std::string& file);  // of tests/vectors
-Json parse_json(const std::string& text);
+// With NUL characters marked, so that they do not end texts early.
+Json parse_marked(const std::string& text);
 std::string json_text(const cJSON* json);
 
 inline const cJSON* member(const cJSON* object, const char* name) {
@@ -35,7 +36,6 @@ std::string bytes_of(const cJSON* vector);
 Json expand(const cJSON* value);
 
 bool same_json(const std::string& text, const cJSON* expected);
-JsonValue to_value(const cJSON* json);
 
 inline std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span(text));
