@@ -16,6 +16,7 @@ if(MIRRORD_WERROR)
   list(APPEND mirrord_warnings -Werror)
 endif()
 target_compile_options(mirrord_options INTERFACE ${mirrord_warnings}
+                                                 -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=
                                                  -ffunction-sections -fdata-sections)
 target_link_options(mirrord_options INTERFACE -Wl,--gc-sections)
 
