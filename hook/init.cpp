@@ -1,4 +1,5 @@
 // hook/init.cpp — what happens when the library is loaded, and its version.
+#include "hook/go.h"
 #include "hook/guard.h"
 #include "hook/session.h"
 
@@ -12,7 +13,9 @@ namespace {
 
 // Other libraries' constructors may have called hooks before: then this is done already.
 __attribute__((constructor)) void on_load() {
-  (void)is_active();
+  if (is_active()) {
+    trap_go_calls();
+  }
 }
 
 }  // namespace

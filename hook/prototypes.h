@@ -1,6 +1,8 @@
 // hook/prototypes.h — declares hk_NAME for every row of hooks.def; the linker exports it as NAME.
 #pragma once
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include "hook/libc.h"
