@@ -111,9 +111,11 @@ constexpr OptionRow kEphemeralOptions[] = {
 };
 constexpr OptionRow kProcessOptions[] = {
     {"pid",                     'p', true,  OptionId::kPid},
+    {"stream-fd",               0,   true,  OptionId::kStreamFd},
     {"help",                    'h', false, OptionId::kHelp},
 };
 constexpr OptionRow kPlainOptions[] = {
+    {"stream-fd",               0,   true,  OptionId::kStreamFd},
     {"help",                    'h', false, OptionId::kHelp},
 };
 
