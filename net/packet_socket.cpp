@@ -21,12 +21,11 @@ bool is_of_packet(int error_number) {
 
 }  // namespace
 
-PacketSocket::PacketSocket(Loop& loop, Fd socket, Kind kind, std::span<std::byte> scratch,
-                           std::string peer_name)
+PacketSocket::PacketSocket(Loop& loop, Fd socket, Kind kind, Buffer buffer, std::string peer_name)
     : loop_(loop),
       socket_(std::move(socket)),
       kind_(kind),
-      scratch_(scratch),
+      buffer_(std::move(buffer)),
       peer_name_(std::move(peer_name)) {
   watcher_ =
       std::make_unique<FdWatcher>(loop_, socket_.get(), [this](int events) { on_ready(events); });
@@ -81,9 +80,17 @@ void PacketSocket::write(Chunk packet) {
 
 void PacketSocket::finish_writing() {
   wants_shut_ = true;
-  if (queue_.empty() && !is_shut_) {
+  shut_when_sent();
+}
+
+void PacketSocket::shut_when_sent() {
+  if (wants_shut_ && !is_shut_ && queue_.empty()) {
     is_shut_ = true;
     ::shutdown(socket_.get(), SHUT_WR);
+    const std::shared_ptr<Handlers> handlers = handlers_;
+    if (handlers->finished) {
+      handlers->finished();
+    }
   }
 }
 
@@ -118,9 +125,10 @@ void PacketSocket::read_available() {
   const std::shared_ptr<bool> alive = alive_;
   const std::shared_ptr<Handlers> handlers = handlers_;
   for (int i = 0; i < kPacketBudget && is_reading_ && !has_read_end_; ++i) {
-    const ssize_t count = ::recv(socket_.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
+    const std::span<std::byte> space = buffer_();
+    const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), MSG_DONTWAIT);
     if (count > 0) {
-      handlers->received(scratch_.first(static_cast<std::size_t>(count)));
+      handlers->received(static_cast<std::size_t>(count));
       if (!*alive || has_failed_) {
         return;
       }
@@ -153,20 +161,18 @@ bool PacketSocket::write_available() {
     queued_ -= queue_.front().size;
     queue_.pop_front();
   }
-  if (queue_.empty() && wants_shut_ && !is_shut_) {
-    is_shut_ = true;
-    ::shutdown(socket_.get(), SHUT_WR);
-  }
+  const std::shared_ptr<bool> alive = alive_;
+  const std::shared_ptr<Handlers> handlers = handlers_;
   if (was_above_mark_ && queued_ <= Stream::kHighMark / 2) {
     was_above_mark_ = false;
-    if (handlers_->drained) {
-      const std::shared_ptr<bool> alive = alive_;
-      const std::shared_ptr<Handlers> handlers = handlers_;
+    if (handlers->drained) {
       handlers->drained();
-      return *alive && !has_failed_;
     }
   }
-  return true;
+  if (*alive && !has_failed_) {
+    shut_when_sent();
+  }
+  return *alive && !has_failed_;
 }
 
 void PacketSocket::update_interest() {

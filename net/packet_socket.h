@@ -16,7 +16,7 @@
 
 namespace mirrord::net {
 
-// What `received` gets, packet for packet, and what `write` sends so. Any callback may destroy the
+// Receives packet for packet, and sends what `write` is given as one packet each. Any callback may destroy the
 // socket.
 class PacketSocket {
  public:
@@ -25,18 +25,20 @@ class PacketSocket {
     kSeqpacket,  // reliable; an empty packet is the end of what the peer sends
   };
   struct Handlers {
-    std::move_only_function<void(std::span<const std::byte> packet)> received;
+    // One packet of `count` bytes lies at the begin of the buffer.
+    std::move_only_function<void(std::size_t count)> received;
     std::move_only_function<void()> ended;  // kSeqpacket only
     // The socket is unusable. Called once, nothing is called afterwards.
     std::move_only_function<void(Error error)> failed;
     // The queue has fallen below half of Stream::kHighMark after having been above. Optional.
     std::move_only_function<void()> drained;
+    // After finish_writing: all is sent and the sending side shut down. Optional.
+    std::move_only_function<void()> finished;
   };
+  // Where the next packet goes; as long as the longest packet that may come.
+  using Buffer = std::move_only_function<std::span<std::byte>()>;
 
-  // Packets are received into `scratch`, which is shared with other sockets of this loop and lives
-  // longer than they.
-  PacketSocket(Loop& loop, Fd socket, Kind kind, std::span<std::byte> scratch,
-               std::string peer_name);
+  PacketSocket(Loop& loop, Fd socket, Kind kind, Buffer buffer, std::string peer_name);
   ~PacketSocket();
   PacketSocket(const PacketSocket&) = delete;
   PacketSocket& operator=(const PacketSocket&) = delete;
@@ -57,6 +59,7 @@ class PacketSocket {
   void on_ready(int events);
   void read_available();
   bool write_available();  // false when the socket failed (and may be gone)
+  void shut_when_sent();
   bool send_one(const Chunk& packet, int& error_number);
   void update_interest();
   void fail(int error_number, const char* tried);
@@ -64,7 +67,7 @@ class PacketSocket {
   Loop& loop_;
   Fd socket_;
   Kind kind_;
-  std::span<std::byte> scratch_;
+  Buffer buffer_;
   std::string peer_name_;
   std::shared_ptr<Handlers> handlers_ = std::make_shared<Handlers>();
   std::deque<Chunk> queue_;

@@ -41,6 +41,9 @@ class ClientLink {
   // a part that can produce without limit must look at is_congested() and stop.
   virtual void send(proto::DaemonMessage&& message) = 0;
 
+  // The client is one of ours (proto::kFlight): it understands what foreign clients do not.
+  [[nodiscard]] virtual bool speaks_flight() const { return false; }
+
   // More bytes are queued towards the client than it takes at present. Stop reading from whatever
   // produces them; every part's on_drained() is called when there is room again.
   [[nodiscard]] virtual bool is_congested() const = 0;

@@ -51,7 +51,9 @@ Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string p
       on_end_(std::move(on_end)),
       client_version_(*proto::SemVer::parse(proto::kVersionWithoutHandshake)),
       stream_(loop, std::move(socket), std::move(peer_name)),
-      files_(*this) {
+      files_(*this),
+      dns_(*this),
+      outgoing_(*this) {
   stream_.start({
       .buffer = [this] { return is_closing_ ? std::span(discarded_) : decoder_.writable(); },
       .received = [this](std::size_t count) { receive(count); },
@@ -132,6 +134,18 @@ void Session::handle(ClientMessage&& message) {
       return;
     case ClientMessage::index_of<"Close">:
       return end();
+    case ClientMessage::index_of<"GetAddrInfoRequest">:
+      return dns_.handle(std::move(message.get<"GetAddrInfoRequest">()));
+    case ClientMessage::index_of<"GetAddrInfoRequestV2">:
+      return dns_.handle(std::move(message.get<"GetAddrInfoRequestV2">()));
+    case ClientMessage::index_of<"ReverseDnsLookup">:
+      return dns_.handle(std::move(message.get<"ReverseDnsLookup">()));
+    case ClientMessage::index_of<"TcpOutgoing">:
+      return outgoing_.handle(std::move(message.get<"TcpOutgoing">()));
+    case ClientMessage::index_of<"UdpOutgoing">:
+      return outgoing_.handle(std::move(message.get<"UdpOutgoing">()));
+    case ClientMessage::index_of<"SeqpacketOutgoing">:
+      return outgoing_.handle(std::move(message.get<"SeqpacketOutgoing">()));
     case ClientMessage::index_of<"PauseTargetRequest">:
       return send(DaemonMessage::make<"Close">("Pause isn't supported anymore."));
     case ClientMessage::index_of<"Vpn">:
@@ -229,14 +243,20 @@ void Session::flush() {
     stream_.write(chunk_of(std::move(pending_)));
 }
 
+bool Session::speaks_flight() const {
+  return proto::speaks_flight(client_version_);
+}
+
+// Exactly the stream's own condition: only then does it report that it has drained.
 bool Session::is_congested() const {
-  return stream_.queued_bytes() + pending_.size() > net::Stream::kHighMark;
+  return stream_.is_above_high_mark();
 }
 
 void Session::drained() {
   if (is_closing_ || has_ended_)
     return;
   files_.on_drained();
+  outgoing_.on_drained();
 }
 
 void Session::log(std::string text, proto::LogLevel level) {

@@ -8,7 +8,9 @@
 #include <string>
 
 #include "applets/agent/client.h"
+#include "applets/agent/dns.h"
 #include "applets/agent/files.h"
+#include "applets/agent/outgoing.h"
 #include "net/fd.h"
 #include "net/loop.h"
 #include "net/stream.h"
@@ -33,6 +35,7 @@ class Session final : public ClientLink {
   net::Loop& loop() override { return loop_; }
   const Target& target() const override { return target_; }
   void send(proto::DaemonMessage&& message) override;
+  bool speaks_flight() const override;
   bool is_congested() const override;
   void hold_input() override;
   void release_input() override;
@@ -70,6 +73,8 @@ class Session final : public ClientLink {
   std::array<std::byte, 256> discarded_;  // what comes after the end was announced
   std::unique_ptr<net::Timer> farewell_;  // bounds the wait for the last bytes to leave
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  Dns dns_;            // after alive_: these two may release the input when they go
+  Outgoing outgoing_;
 };
 
 }  // namespace mirrord::agent

@@ -1,0 +1,82 @@
+// applets/agent/outgoing_connection.h — one connection from the target to somewhere, made for a client.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "applets/agent/outgoing_connect.h"
+#include "net/error.h"
+#include "net/packet_socket.h"
+#include "net/stream.h"
+#include "proto/basic.h"
+
+namespace mirrord::agent {
+
+class OutgoingConnection;
+
+// Who owns connections and speaks to the client. Every call may destroy the connection.
+class OutgoingOwner {
+ public:
+  virtual ~OutgoingOwner() = default;
+  virtual net::Loop& loop() = 0;
+  // Space that sockets receive into, one at a time; at least 64 KiB. Bytes are left in it.
+  virtual proto::Bytes& receive_buffer() = 0;
+  // The first `count` bytes of receive_buffer(), which may be taken away.
+  virtual void received(OutgoingConnection& connection, std::size_t count) = 0;
+  virtual void peer_ended(OutgoingConnection& connection) = 0;
+  virtual void failed(OutgoingConnection& connection, const Error& error) = 0;
+  virtual void drained(OutgoingConnection& connection) = 0;
+  virtual void sent_end(OutgoingConnection& connection) = 0;  // all written, and the end too
+};
+
+class OutgoingConnection {
+ public:
+  OutgoingConnection(OutgoingOwner& owner, OutgoingKind kind, proto::ConnectionId id, Fd socket,
+                     std::string peer_name);
+  OutgoingConnection(const OutgoingConnection&) = delete;
+  OutgoingConnection& operator=(const OutgoingConnection&) = delete;
+
+  [[nodiscard]] OutgoingKind kind() const { return kind_; }
+  [[nodiscard]] proto::ConnectionId id() const { return id_; }
+  [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
+
+  void start();
+  void write(proto::Bytes&& bytes);
+  void finish_writing();
+  // Tries to write everything at once. May call the owner.
+  void flush();
+  void reset_on_close();
+
+  // Reading stops while any reason holds.
+  enum Hold : unsigned { kCongestion = 1, kClientPaused = 2 };
+  void hold_reading(Hold reason);
+  void release_reading(Hold reason);
+
+  [[nodiscard]] std::size_t queued_bytes() const;
+  [[nodiscard]] bool is_above_high_mark() const { return queued_bytes() > net::Stream::kHighMark; }
+  // Milliseconds for which bytes have been waiting without any of them being taken.
+  std::uint64_t stalled_ms(std::uint64_t now_ms);
+
+  bool peer_has_ended = false;
+  bool client_has_ended = false;  // the client will send no more
+  bool is_end_sent = false;       // … and the peer knows
+  bool is_abandoned = false;      // the client has closed it: only what is queued still leaves
+  bool client_is_paused = false;  // it was asked to send no more for now
+  std::uint64_t abandoned_at_ms = 0;
+
+ private:
+  OutgoingOwner& owner_;
+  OutgoingKind kind_;
+  proto::ConnectionId id_;
+  std::string peer_name_;
+  std::unique_ptr<net::Stream> stream_;  // one of the two
+  std::unique_ptr<net::PacketSocket> packets_;
+  unsigned holds_ = 0;
+  std::uint64_t accepted_bytes_ = 0;
+  std::uint64_t seen_written_bytes_ = 0;
+  std::uint64_t progress_at_ms_ = 0;
+};
+
+}  // namespace mirrord::agent
