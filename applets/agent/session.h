@@ -73,7 +73,7 @@ class Session final : public ClientLink {
   std::array<std::byte, 256> discarded_;  // what comes after the end was announced
   std::unique_ptr<net::Timer> farewell_;  // bounds the wait for the last bytes to leave
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  Dns dns_;            // after alive_: these two may release the input when they go
+  Dns dns_;  // after alive_: these two may release the input when they go
   Outgoing outgoing_;
 };
 

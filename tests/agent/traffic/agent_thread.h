@@ -1,0 +1,71 @@
+// tests/agent/traffic/agent_thread.h — one client session of the agent on a thread of the test.
+#pragma once
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "applets/agent/session.h"
+#include "applets/agent/target.h"
+#include "net/loop.h"
+
+namespace mirrord::test {
+
+// A connected TCP pair on loopback.
+inline std::pair<Fd, Fd> tcp_pair() {
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length);
+  ::listen(listener.get(), 1);
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), length);
+  const int on = 1;
+  ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return {std::move(client), Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC))};
+}
+
+class AgentThread {
+ public:
+  explicit AgentThread(agent::Target target) : target_(std::move(target)) {
+    auto [client, server] = tcp_pair();
+    client_ = std::move(client);
+    thread_ = std::thread([this, socket = std::move(server)]() mutable {
+      agent::Session session(loop_, target_, std::move(socket), "test client", [this] {
+        has_ended_ = true;
+        loop_.stop();
+      });
+      while (!has_ended_)
+        loop_.run();
+    });
+  }
+  ~AgentThread() {
+    loop_.post([this] {
+      has_ended_ = true;
+      loop_.stop();
+    });
+    thread_.join();
+  }
+  AgentThread(const AgentThread&) = delete;
+  AgentThread& operator=(const AgentThread&) = delete;
+
+  // The client's end of the connection; once.
+  Fd take_client() { return std::move(client_); }
+
+ private:
+  net::Loop loop_;
+  agent::Target target_;
+  bool has_ended_ = false;
+  Fd client_;
+  std::thread thread_;
+};
+
+}  // namespace mirrord::test
