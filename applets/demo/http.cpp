@@ -92,8 +92,7 @@ Reply serve_http(std::string& input, const std::string& peer) {
     const std::size_t body_size = number(field(request.head, "Content-Length"), 1 << 20);
     if (input.size() < request.head.size() + body_size) {
       // curl sends a large body only when it is asked to go on.
-      if (strncasecmp(field(request.head, "Expect").data(), "100-continue", 12) == 0 &&
-          input.size() == request.head.size())
+      if (field(request.head, "Expect").starts_with("100-") && input.size() == request.head.size())
         reply.bytes += "HTTP/1.1 100 Continue\r\n\r\n";
       break;
     }
