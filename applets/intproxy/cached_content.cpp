@@ -250,7 +250,7 @@ void CachedContent::note_access(std::uint64_t offset) {
 
 void CachedContent::fetch(std::uint64_t offset, std::uint64_t length, Call call) {
   length = std::min(length, kMaxFetch);
-  if (offset >= size_ || (is_whole() && offset + length > size_)) {
+  if (offset >= size_) {
     recheck_size(offset, length, std::move(call));
     return;
   }
@@ -359,27 +359,36 @@ void CachedContent::nudge() {
 void CachedContent::invalidate() {
   ++epoch_;
   in_flight_.clear();
+  ready_.clear();
   if (slot_ != nullptr) {
     set_window(*slot_, 0, 0);
-    ready_.clear();
   } else {
-    // The hook reads this file without asking: fetch it anew over the old bytes.
-    ready_.clear();
-    keeps_all_ = true;
+    keeps_all_ = true;  // the hook reads without asking: new bytes go over the old ones
   }
-  checked_at_ms_ = 0;
+  if (is_refreshing_) {
+    must_refresh_again_ = true;
+  } else {
+    refresh();
+  }
+}
+
+void CachedContent::refresh() {
+  is_refreshing_ = true;
+  must_refresh_again_ = false;
   agent_.request<"Xstat">(proto::FileRequest::make<"Xstat">(std::nullopt, remote_fd_, true),
-                          [self = weak_from_this(),
-                           epoch = epoch_](proto::Res<proto::XstatResponse> reply) {
+                          [self = weak_from_this()](proto::Res<proto::XstatResponse> reply) {
                             const auto alive = self.lock();
-                            if (!alive || epoch != alive->epoch_) {
+                            if (!alive) {
                               return;
                             }
+                            alive->is_refreshing_ = false;
                             if (!reply) {
                               alive->fail_waiting(errno_of(reply.error()));
-                              return;
+                            } else if (alive->must_refresh_again_) {
+                              alive->refresh();
+                            } else {
+                              alive->resize(reply->metadata.size);
                             }
-                            alive->resize(reply->metadata.size);
                           });
 }
 
@@ -391,7 +400,7 @@ void CachedContent::resize(std::uint64_t size) {
     set_size(*slot_, size_);
   }
   for (const Waiting& waiting : waiting_) {
-    request_gaps(waiting.begin, std::min(waiting.end, size_), true);
+    request_gaps(waiting.begin, std::min(waiting.wants_all ? size_ : waiting.end, size_), true);
   }
   if (slot_ == nullptr) {
     request_gaps(0, size_, true);

@@ -65,6 +65,7 @@ class CachedContent : public std::enable_shared_from_this<CachedContent> {
   void request_gaps(std::uint64_t begin, std::uint64_t end, bool is_urgent);
   void on_bytes(Span asked, std::uint64_t epoch, proto::Res<proto::ReadFileResponse> reply);
   void on_end_at(std::uint64_t offset);
+  void refresh();
   void resize(std::uint64_t size);
   void recheck_size(std::uint64_t offset, std::uint64_t length, Call call);
   void serve_waiting();
@@ -88,6 +89,8 @@ class CachedContent : public std::enable_shared_from_this<CachedContent> {
   int jumps_ = 0;                     // fetches in a row that did not go on where others ended
   bool keeps_all_ = false;            // kFetchAll: nothing is forgotten
   std::uint64_t checked_at_ms_ = 0;   // when the size was last known to be right
+  bool is_refreshing_ = false;        // after invalidate: the new size is on its way…
+  bool must_refresh_again_ = false;   // …and was asked for before the last change
   std::uint64_t epoch_ = 0;           // answers to requests of an older one are dropped
   std::map<std::uint64_t, std::uint64_t> ready_;  // begin -> end; apart from each other
   std::vector<Span> in_flight_;

@@ -22,6 +22,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kCheckDelay{20};
 // How often processes that hold the session open without a connection are looked for.
 constexpr milliseconds kRecheck{500};
+// How long writes of ended programs may take to be answered, and how often that is looked at.
+constexpr std::chrono::duration<std::uint64_t, std::milli> kMaxFinish{10'000};
+constexpr milliseconds kFinishStep{5};
 constexpr std::size_t kMaxProcFile = 4 << 20;
 
 // Reads a file of /proc whole; empty when it cannot be read.
@@ -91,13 +94,13 @@ void Session::watch_root() {
 }
 
 void Session::schedule_check() {
-  if (!has_ended_) {
+  if (!has_ended_ && end_reason_.empty()) {
     check_timer_.start(kCheckDelay, [this] { check_end(); });
   }
 }
 
 void Session::check_end() {
-  if (has_ended_ || has_root_ || server_.connection_count() > 0) {
+  if (has_ended_ || !end_reason_.empty() || has_root_ || server_.connection_count() > 0) {
     return;  // whatever ends next checks again
   }
   const bool is_starting = options_.root_pid == 0 && !had_connection_;
@@ -126,11 +129,26 @@ std::string_view Session::hook_path() const {
 }
 
 void Session::end(std::string_view why) {
-  if (has_ended_) {
+  if (end_reason_.empty()) {
+    end_reason_ = why;
+    end_wanted_at_ms_ = loop_.now_ms();
+    finish();
+  }
+}
+
+// What programs wrote before they ended must reach the agent first.
+void Session::finish() {
+  const bool is_late = loop_.now_ms() - end_wanted_at_ms_ > kMaxFinish.count();
+  bool is_busy = false;
+  for (const std::unique_ptr<Part>& part : parts_) {
+    is_busy = part->has_unfinished_work() || is_busy;
+  }
+  if (is_busy && !is_late && !agent_->is_lost()) {
+    check_timer_.start(kFinishStep, [this] { finish(); });
     return;
   }
   has_ended_ = true;
-  log_->info("the session ends: " + std::string(why));
+  log_->info("the session ends: " + end_reason_);
   check_timer_.stop();
   server_.close_all();
   agent_->close("the session has ended");

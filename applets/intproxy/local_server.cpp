@@ -64,6 +64,13 @@ void Call::ignore() {
   }
 }
 
+void Call::disconnect() {
+  if (connection_ != nullptr) {
+    const std::shared_ptr<LocalConnection> connection = std::move(connection_);
+    connection->close();
+  }
+}
+
 bool Call::is_awaited() const {
   return connection_ != nullptr && connection_->is_open();
 }

@@ -77,7 +77,7 @@ class Call {
     send(0, std::as_bytes(std::span(&fixed, 1)), tail, descriptor);
   }
   void answer_bytes(std::span<const std::byte> bytes) { send(0, bytes, {}, -1); }
-  [[nodiscard]] bool is_open() const { return connection_ != nullptr; }
+  void disconnect();  // the peer broke the rules: an answer would mislead it
   // The hook waits for an answer and is still there.
   [[nodiscard]] bool is_awaited() const;
 

@@ -14,6 +14,7 @@ namespace mirrord::intproxy {
 
 class CachedContent;
 class StreamWriter;
+struct DirectoryRead;
 
 struct RemoteFile {
   // Defined where the two members are complete.
@@ -35,7 +36,7 @@ struct RemoteFile {
   local::Metadata metadata{};       // as of the open
   std::uint64_t metadata_at_ms = 0;  // when it came; 0: used up
 
-  std::unique_ptr<CachedContent> cached;  // kCached
+  std::shared_ptr<CachedContent> cached;  // kCached
   std::unique_ptr<StreamWriter> stream;   // kStream
   Fd memory;                              // kDirectory: the listing
 
@@ -44,7 +45,7 @@ struct RemoteFile {
   std::size_t unanswered_writes = 0;
   int write_error = 0;  // of one of them, not told yet
 
-  bool list_is_running = false;
+  std::weak_ptr<DirectoryRead> listing;  // while one is under way
 };
 
 }  // namespace mirrord::intproxy

@@ -40,6 +40,8 @@ class Part {
   virtual void process_forked(Process& /*parent*/, Process& /*child*/) {}
   // Every pending reply has been answered already. Calls that wait here must be failed now.
   virtual void agent_lost(const Error& /*why*/) {}
+  // Bytes of ended processes are still on their way to the agent: the session's end waits a while.
+  virtual bool has_unfinished_work() { return false; }
 };
 
 // Makes all parts of a session (parts.cpp).
@@ -107,6 +109,7 @@ class Session {
   void watch_root();
   void schedule_check();
   void check_end();
+  void finish();
   void remove_directory();
   [[nodiscard]] std::string_view hook_path() const;
 
@@ -126,6 +129,8 @@ class Session {
   bool has_root_ = false;
   bool had_connection_ = false;
   bool has_ended_ = false;
+  std::string end_reason_;  // set: it ends as soon as nothing is unfinished
+  std::uint64_t end_wanted_at_ms_ = 0;
   std::uint64_t idle_since_ms_ = 0;
   net::Timer check_timer_;
   std::vector<std::unique_ptr<net::SignalWatcher>> signals_;
