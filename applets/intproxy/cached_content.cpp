@@ -185,9 +185,8 @@ void CachedContent::on_bytes(Span asked, std::uint64_t epoch,
     fail_waiting(errno_of(reply.error()));
     return;
   }
-  const std::span<const std::byte> bytes =
-      reply->bytes.span().first(std::min<std::size_t>(reply->bytes.size(),
-                                                      asked.end - asked.begin));
+  const std::span<const std::byte> bytes = reply->bytes.span().first(
+      std::min<std::size_t>(reply->bytes.size(), asked.end - asked.begin));
   const std::uint64_t end = asked.begin + bytes.size();
   store(asked.begin, bytes);
   if (bytes.empty()) {
@@ -236,8 +235,8 @@ std::uint64_t CachedContent::reader() const {
 // Learns from where the program reads whether it goes on or jumps.
 void CachedContent::note_access(std::uint64_t offset) {
   const bool goes_on = offset <= last_fetch_end_ + limits_.max_request && offset >= last_fetch_;
-  const bool is_near = is_asked_for(offset) || goes_on ||
-                       (slot_ != nullptr && offset == reader_position(*slot_));
+  const bool is_near =
+      is_asked_for(offset) || goes_on || (slot_ != nullptr && offset == reader_position(*slot_));
   if (is_near) {
     jumps_ = 0;
     // The reader had to wait: more must be on its way.
@@ -462,8 +461,8 @@ void CachedContent::forget_behind(std::uint64_t reader) {
       ready_[end] = rest;
     }
   }
-  ::fallocate(memory_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-              static_cast<off_t>(begin), static_cast<off_t>(end - begin));
+  ::fallocate(memory_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(begin),
+              static_cast<off_t>(end - begin));
 }
 
 }  // namespace mirrord::intproxy

@@ -20,8 +20,8 @@ namespace mirrord::intproxy {
 class CachedContent : public std::enable_shared_from_this<CachedContent> {
  public:
   struct Limits {
-    std::uint64_t first_window = 128'000;     // also the size of the read that goes with the open
-    std::uint64_t max_window = 16 << 20;      // asked for ahead of the reader
+    std::uint64_t first_window = 128'000;  // also the size of the read that goes with the open
+    std::uint64_t max_window = 16 << 20;   // asked for ahead of the reader
     std::uint64_t max_request = 1 << 20;
     std::uint64_t keep_behind = 64ULL << 20;  // of what the reader has passed
   };

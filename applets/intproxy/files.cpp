@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "proto/text.h"
+
 namespace mirrord::intproxy {
 namespace {
 
@@ -43,9 +45,10 @@ Files::Files(Session& session)
       slots_(session.slots()),
       small_file_(session.options().readonly_file_buffer),
       stat_ahead_(loop_, agent_),
-      streams_(loop_, {.write = [this](const FilePtr& file,
-                                       proto::Bytes&& bytes) { write_stream(file, std::move(bytes)); },
-                       .ended = [this](const FilePtr& file) { stream_ended(file); }}) {
+      streams_(loop_,
+               {.write = [this](const FilePtr& file,
+                                proto::Bytes&& bytes) { write_stream(file, std::move(bytes)); },
+                .ended = [this](const FilePtr& file) { stream_ended(file); }}) {
   using local::MessageType;
   limits_.first_window = std::max<std::uint64_t>(small_file_, 4096);
   session_.handle(MessageType::kOpen, [this](Process& process, Request&& request, Call call) {
@@ -109,8 +112,8 @@ void Files::on_handle(local::MessageType type,
   });
 }
 
-void Files::on_path(local::MessageType type,
-                    void (Files::*handler)(const local::PathRequest&, std::string, Request&, Call)) {
+void Files::on_path(local::MessageType type, void (Files::*handler)(const local::PathRequest&,
+                                                                    std::string, Request&, Call)) {
   session_.handle(type, [this, handler](Process& process, Request&& request, Call call) {
     streams_.drain_all();
     const auto fixed = request.fixed<local::PathRequest>();
@@ -141,6 +144,9 @@ std::expected<std::string, int> Files::resolve(Process& process, local::Handle d
                                                std::string_view path) {
   if (path.size() > local::kMaxPath || path.find('\0') != std::string_view::npos) {
     return std::unexpected(path.size() > local::kMaxPath ? ENAMETOOLONG : EINVAL);
+  }
+  if (!proto::is_utf8(path)) {
+    return std::unexpected(EILSEQ);  // cannot travel on this wire
   }
   if (directory == 0) {
     return path.starts_with('/') ? std::expected<std::string, int>(path)

@@ -51,8 +51,8 @@ class Files : public Part {
   void on_path(local::MessageType type,
                void (Files::*handler)(const local::PathRequest&, std::string, Request&, Call));
   template <class T>
-  void on_handle(local::MessageType type, void (Files::*handler)(const FilePtr&, const T&, Request&,
-                                                                 Call));
+  void on_handle(local::MessageType type,
+                 void (Files::*handler)(const FilePtr&, const T&, Request&, Call));
   FilePtr find(Process& process, local::Handle handle);
   std::expected<std::string, int> resolve(Process& process, local::Handle directory,
                                           std::string_view path);
@@ -73,7 +73,8 @@ class Files : public Part {
   void open_in_flight(const std::shared_ptr<Opening>& opening);
   void open_stepwise(const std::shared_ptr<Opening>& opening, bool must_create);
   void ask_metadata(const std::shared_ptr<Opening>& opening);
-  void on_opened(const std::shared_ptr<Opening>& opening, proto::Res<proto::OpenFileResponse> reply);
+  void on_opened(const std::shared_ptr<Opening>& opening,
+                 proto::Res<proto::OpenFileResponse> reply);
   void finish_open(const std::shared_ptr<Opening>& opening);
   void finish_cached(const std::shared_ptr<Opening>& opening, const FilePtr& file);
   void read_unknown_size(const std::shared_ptr<Opening>& opening, const FilePtr& file);

@@ -15,9 +15,9 @@
 namespace mirrord::intproxy {
 namespace {
 
-constexpr std::uint64_t kBatch = 4096;   // entries per request
-constexpr int kBatchesAhead = 2;         // requests on their way
-constexpr int kSinglesAhead = 64;        // for agents that give one entry per request
+constexpr std::uint64_t kBatch = 4096;  // entries per request
+constexpr int kBatchesAhead = 2;        // requests on their way
+constexpr int kSinglesAhead = 64;       // for agents that give one entry per request
 constexpr std::size_t kMaxNameLength = 255;
 constexpr std::size_t kMaxListing = 256 << 20;
 
@@ -81,7 +81,8 @@ void Files::list(const FilePtr& file, const local::HandleRequest&, Request&, Cal
   reading->file = file;
   reading->calls.push_back(std::move(call));
   file->listing = reading;
-  auto parent = proto::FileRequest::make<"Xstat">(proto::Path(file->path + "/.."), std::nullopt, true);
+  auto parent =
+      proto::FileRequest::make<"Xstat">(proto::Path(file->path + "/.."), std::nullopt, true);
   agent_.request<"Xstat">(std::move(parent), [reading](proto::Res<proto::XstatResponse> reply) {
     reading->parent_inode = reply ? reply->metadata.inode : reading->file->metadata.inode;
     // "." and ".." come first; the agent leaves them out.

@@ -59,11 +59,10 @@ auto answer_change(Call call) {
 // ---- handles
 
 void Files::stat_handle(const FilePtr& file, const local::HandleRequest&, Request&, Call call) {
-  auto request =
-      file->remote_fd
-          ? proto::FileRequest::make<"Xstat">(std::nullopt, *file->remote_fd, true)
-          : proto::FileRequest::make<"Xstat">(proto::Path(file->path), std::nullopt,
-                                              file->follows_links);
+  auto request = file->remote_fd
+                     ? proto::FileRequest::make<"Xstat">(std::nullopt, *file->remote_fd, true)
+                     : proto::FileRequest::make<"Xstat">(proto::Path(file->path), std::nullopt,
+                                                         file->follows_links);
   agent_.request<"Xstat">(std::move(request), answer_metadata(std::move(call)));
 }
 
@@ -111,10 +110,9 @@ void Files::set_times(const FilePtr& file, const local::AttributeRequest& reques
     call.fail(file->remote_fd ? ENOTSUP : EBADF);
     return;
   }
-  agent_.request<"Futimens">(
-      proto::FileRequest::make<"Futimens">(*file->remote_fd,
-                                           times_of(request.has_times, request.times)),
-      answer_change(std::move(call)));
+  agent_.request<"Futimens">(proto::FileRequest::make<"Futimens">(
+                                 *file->remote_fd, times_of(request.has_times, request.times)),
+                             answer_change(std::move(call)));
 }
 
 // ---- paths
@@ -131,9 +129,8 @@ void Files::stat(const local::PathRequest& request, std::string path, Request&, 
 
 void Files::statfs(const local::PathRequest&, std::string path, Request&, Call call) {
   if (agent_.supports(proto::Gate::kStatfsV2)) {
-    agent_.request<"XstatFsV2">(
-        proto::FileRequest::make<"StatFsV2">(proto::Path(std::move(path))),
-        answer_fs<proto::XstatFsResponseV2>(std::move(call)));
+    agent_.request<"XstatFsV2">(proto::FileRequest::make<"StatFsV2">(proto::Path(std::move(path))),
+                                answer_fs<proto::XstatFsResponseV2>(std::move(call)));
   } else if (agent_.supports(proto::Gate::kStatfs)) {
     agent_.request<"XstatFs">(proto::FileRequest::make<"StatFs">(proto::Path(std::move(path))),
                               answer_fs<proto::XstatFsResponse>(std::move(call)));
@@ -195,26 +192,24 @@ void Files::change_by_path(std::string path, bool for_writing, bool not_followed
                              return;
                            }
                            agent_.request<Name>(make(reply->fd), answer_change(std::move(call)));
-                           agent_.send_without_reply(
-                               proto::FileRequest::make<"Close">(reply->fd));
+                           agent_.send_without_reply(proto::FileRequest::make<"Close">(reply->fd));
                          });
 }
 
 void Files::set_mode_path(const local::PathRequest& request, std::string path, Request&,
                           Call call) {
-  change_by_path<"Fchmod">(std::move(path), false, is_not_followed(request.flags),
-                           std::move(call), [mode = request.mode & 07777](std::uint64_t fd) {
+  change_by_path<"Fchmod">(std::move(path), false, is_not_followed(request.flags), std::move(call),
+                           [mode = request.mode & 07777](std::uint64_t fd) {
                              return proto::FileRequest::make<"Fchmod">(fd, mode);
                            });
 }
 
 void Files::set_owner_path(const local::PathRequest& request, std::string path, Request&,
                            Call call) {
-  change_by_path<"Fchown">(
-      std::move(path), false, is_not_followed(request.flags), std::move(call),
-      [owner = request.owner, group = request.group](std::uint64_t fd) {
-        return proto::FileRequest::make<"Fchown">(fd, owner, group);
-      });
+  change_by_path<"Fchown">(std::move(path), false, is_not_followed(request.flags), std::move(call),
+                           [owner = request.owner, group = request.group](std::uint64_t fd) {
+                             return proto::FileRequest::make<"Fchown">(fd, owner, group);
+                           });
 }
 
 void Files::set_times_path(const local::PathRequest& request, std::string path, Request&,
@@ -228,11 +223,10 @@ void Files::set_times_path(const local::PathRequest& request, std::string path, 
 
 void Files::truncate_path(const local::PathRequest& request, std::string path, Request&,
                           Call call) {
-  change_by_path<"Ftruncate">(std::move(path), true, false, std::move(call),
-                              [length = request.length](std::uint64_t fd) {
-                                return proto::FileRequest::make<"Ftruncate">(
-                                    fd, static_cast<proto::i64>(length));
-                              });
+  change_by_path<"Ftruncate">(
+      std::move(path), true, false, std::move(call), [length = request.length](std::uint64_t fd) {
+        return proto::FileRequest::make<"Ftruncate">(fd, static_cast<proto::i64>(length));
+      });
 }
 
 }  // namespace mirrord::intproxy

@@ -111,23 +111,23 @@ void Files::open_path_only(std::shared_ptr<Opening> opening) {
   const bool follows = !opening->has(O_NOFOLLOW);
   auto request =
       proto::FileRequest::make<"Xstat">(proto::Path(opening->path), std::nullopt, follows);
-  agent_.request<"Xstat">(
-      std::move(request), [this, opening, follows](proto::Res<proto::XstatResponse> reply) {
-        if (!reply) {
-          opening->fail(errno_of(reply.error()));
-          return;
-        }
-        opening->metadata = reply->metadata;
-        if (opening->has(O_DIRECTORY) && !S_ISDIR(reply->metadata.mode)) {
-          opening->fail(ENOTDIR);
-          return;
-        }
-        const FilePtr file = add_file();
-        file->kind = local::FileKind::kPath;
-        file->path = opening->path;
-        file->follows_links = follows;
-        answer_placeholder(opening, file);
-      });
+  agent_.request<"Xstat">(std::move(request),
+                          [this, opening, follows](proto::Res<proto::XstatResponse> reply) {
+                            if (!reply) {
+                              opening->fail(errno_of(reply.error()));
+                              return;
+                            }
+                            opening->metadata = reply->metadata;
+                            if (opening->has(O_DIRECTORY) && !S_ISDIR(reply->metadata.mode)) {
+                              opening->fail(ENOTDIR);
+                              return;
+                            }
+                            const FilePtr file = add_file();
+                            file->kind = local::FileKind::kPath;
+                            file->path = opening->path;
+                            file->follows_links = follows;
+                            answer_placeholder(opening, file);
+                          });
 }
 
 // The wire cannot say O_NOFOLLOW. Nothing may be created or emptied through a link, so the look at
@@ -173,13 +173,13 @@ void Files::open_in_flight(const std::shared_ptr<Opening>& opening) {
                            [](const proto::Res<proto::OpenFileResponse>&) {});
   }
   const std::uint64_t fd = agent_.reserve_descriptor();
-  agent_.request<"Open">(
-      open_request(*opening, options), [this, opening, fd](proto::Res<proto::OpenFileResponse> reply) {
-        if (reply && reply->fd != fd) {
-          agent_.close("the agent gave another descriptor than it promised");
-        }
-        on_opened(opening, std::move(reply));
-      });
+  agent_.request<"Open">(open_request(*opening, options),
+                         [this, opening, fd](proto::Res<proto::OpenFileResponse> reply) {
+                           if (reply && reply->fd != fd) {
+                             agent_.close("the agent gave another descriptor than it promised");
+                           }
+                           on_opened(opening, std::move(reply));
+                         });
   if (creator || options.create_new) {
     const std::uint64_t target = creator.value_or(fd);
     agent_.request<"Fchmod">(proto::FileRequest::make<"Fchmod">(target, opening->mode),
@@ -243,23 +243,23 @@ void Files::on_opened(const std::shared_ptr<Opening>& opening,
 
 void Files::ask_metadata(const std::shared_ptr<Opening>& opening) {
   const std::uint64_t fd = *opening->remote_fd;
-  agent_.request<"Xstat">(proto::FileRequest::make<"Xstat">(std::nullopt, fd, true),
-                          [this, opening](proto::Res<proto::XstatResponse> reply) {
-                            if (opening->is_over) {
-                              return;
-                            }
-                            if (!reply) {
-                              opening->fail(errno_of(reply.error()));
-                              agent_.send_without_reply(
-                                  proto::FileRequest::make<"Close">(*opening->remote_fd));
-                              return;
-                            }
-                            opening->metadata = reply->metadata;
-                            // The bytes matter only for regular files; do not wait for their error.
-                            if (!opening->reads_ahead || !S_ISREG(reply->metadata.mode)) {
-                              finish_open(opening);
-                            }
-                          });
+  agent_.request<"Xstat">(
+      proto::FileRequest::make<"Xstat">(std::nullopt, fd, true),
+      [this, opening](proto::Res<proto::XstatResponse> reply) {
+        if (opening->is_over) {
+          return;
+        }
+        if (!reply) {
+          opening->fail(errno_of(reply.error()));
+          agent_.send_without_reply(proto::FileRequest::make<"Close">(*opening->remote_fd));
+          return;
+        }
+        opening->metadata = reply->metadata;
+        // The bytes matter only for regular files; do not wait for their error.
+        if (!opening->reads_ahead || !S_ISREG(reply->metadata.mode)) {
+          finish_open(opening);
+        }
+      });
   if (!opening->reads_ahead) {
     return;
   }
@@ -363,8 +363,8 @@ void Files::begin_cached(const std::shared_ptr<Opening>& opening, const FilePtr&
     return;
   }
   file->kind = local::FileKind::kCached;
-  file->cached = std::make_shared<CachedContent>(loop_, agent_, *file->remote_fd,
-                                                 std::move(memory), limits_);
+  file->cached =
+      std::make_shared<CachedContent>(loop_, agent_, *file->remote_fd, std::move(memory), limits_);
   file->cached->begin(bytes, size);
   cached_by_inode_.emplace(std::pair(file->metadata.device, file->metadata.inode), file.get());
   if (!is_whole) {

@@ -83,9 +83,9 @@ void Files::rename(Process& process, Request&& request, Call call) {
     call.fail(ENOTSUP);
     return;
   }
-  agent_.request<"Rename">(
-      proto::FileRequest::make<"Rename">(proto::Path(std::move(*from)), proto::Path(std::move(*to))),
-      answer_status<proto::Unit>(std::move(call)));
+  agent_.request<"Rename">(proto::FileRequest::make<"Rename">(proto::Path(std::move(*from)),
+                                                              proto::Path(std::move(*to))),
+                           answer_status<proto::Unit>(std::move(call)));
 }
 
 void Files::map_path(Process& /*process*/, Request&& request, Call call) {

@@ -134,9 +134,8 @@ void Files::send_write(const FilePtr& file, std::optional<std::uint64_t> offset,
         proto::FileRequest::make<"WriteLimited">(*file->remote_fd, *offset, std::move(bytes)),
         std::move(on_reply));
   } else {
-    agent_.request<"Write">(
-        proto::FileRequest::make<"Write">(*file->remote_fd, std::move(bytes)),
-        std::move(on_reply));
+    agent_.request<"Write">(proto::FileRequest::make<"Write">(*file->remote_fd, std::move(bytes)),
+                            std::move(on_reply));
   }
 }
 
@@ -157,8 +156,8 @@ void Files::on_written(const FilePtr& file, std::optional<std::uint64_t> offset,
     report_write_error(*file, errno_of(reply.error()));
   } else if (written < asked) {
     // The rest can go on only where it belongs: at a known offset, or with nothing behind it.
-    const bool can_go_on = written > 0 && kept.size() == asked &&
-                           (offset.has_value() || file->unanswered_writes == 0);
+    const bool can_go_on =
+        written > 0 && kept.size() == asked && (offset.has_value() || file->unanswered_writes == 0);
     if (can_go_on) {
       const std::optional<std::uint64_t> rest =
           offset ? std::optional(*offset + written) : std::nullopt;
@@ -216,14 +215,13 @@ void Files::truncate(const FilePtr& file, const local::RangeRequest& range, Requ
     call.fail(ENOTSUP);
   } else {
     note_change();
-    agent_.request<"Ftruncate">(
-        proto::FileRequest::make<"Ftruncate">(*file->remote_fd,
-                                              static_cast<proto::i64>(range.offset)),
-        [this, file, status = answer_status<proto::Unit>(std::move(call))](
-            proto::Res<proto::Unit> reply) mutable {
-          note_write(*file);
-          status(std::move(reply));
-        });
+    agent_.request<"Ftruncate">(proto::FileRequest::make<"Ftruncate">(
+                                    *file->remote_fd, static_cast<proto::i64>(range.offset)),
+                                [this, file, status = answer_status<proto::Unit>(std::move(call))](
+                                    proto::Res<proto::Unit> reply) mutable {
+                                  note_write(*file);
+                                  status(std::move(reply));
+                                });
   }
 }
 
@@ -282,36 +280,35 @@ void Files::seek_on_agent(const FilePtr& file, int whence, std::int64_t offset, 
 
 // Seeks that need the file's size: from the end, to data, to a hole; and where appending has got.
 void Files::seek_by_size(const FilePtr& file, int whence, std::int64_t offset, Call call) {
-  agent_.request<"Xstat">(
-      proto::FileRequest::make<"Xstat">(std::nullopt, *file->remote_fd, true),
-      [file, whence, offset,
-       call = std::move(call)](proto::Res<proto::XstatResponse> reply) mutable {
-        if (!reply) {
-          call.fail(errno_of(reply.error()));
-          return;
-        }
-        const auto size = static_cast<std::int64_t>(reply->metadata.size);
-        std::int64_t target = 0;
-        if (whence == kSeekData || whence == kSeekHole) {
-          if (offset < 0 || offset >= size) {
-            call.fail(ENXIO);
-            return;
-          }
-          target = whence == kSeekData ? offset : size;
-        } else if (whence == SEEK_END || whence == SEEK_CUR) {
-          target = size + offset;
-        } else {
-          target = offset;
-        }
-        if (target < 0 || whence > kSeekHole || whence < 0) {
-          call.fail(EINVAL);
-          return;
-        }
-        if (file->stream) {
-          file->stream->position = static_cast<std::uint64_t>(target);
-        }
-        call.answer(local::CountReply{static_cast<std::uint64_t>(target)});
-      });
+  agent_.request<"Xstat">(proto::FileRequest::make<"Xstat">(std::nullopt, *file->remote_fd, true),
+                          [file, whence, offset,
+                           call = std::move(call)](proto::Res<proto::XstatResponse> reply) mutable {
+                            if (!reply) {
+                              call.fail(errno_of(reply.error()));
+                              return;
+                            }
+                            const auto size = static_cast<std::int64_t>(reply->metadata.size);
+                            std::int64_t target = 0;
+                            if (whence == kSeekData || whence == kSeekHole) {
+                              if (offset < 0 || offset >= size) {
+                                call.fail(ENXIO);
+                                return;
+                              }
+                              target = whence == kSeekData ? offset : size;
+                            } else if (whence == SEEK_END || whence == SEEK_CUR) {
+                              target = size + offset;
+                            } else {
+                              target = offset;
+                            }
+                            if (target < 0 || whence > kSeekHole || whence < 0) {
+                              call.fail(EINVAL);
+                              return;
+                            }
+                            if (file->stream) {
+                              file->stream->position = static_cast<std::uint64_t>(target);
+                            }
+                            call.answer(local::CountReply{static_cast<std::uint64_t>(target)});
+                          });
 }
 
 }  // namespace mirrord::intproxy

@@ -145,8 +145,9 @@ void LocalConnection::on_ready(int events) {
 
 // False when the connection must be closed.
 bool LocalConnection::receive() {
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptors) +
-                                        CMSG_SPACE(sizeof(ucred))> control;
+  alignas(cmsghdr)
+      std::array<char, CMSG_SPACE(sizeof(int) * kMaxDescriptors) + CMSG_SPACE(sizeof(ucred))>
+          control;
   iovec part{server_.buffer_.data(), server_.buffer_.size()};
   msghdr message{};
   message.msg_iov = &part;
@@ -279,7 +280,8 @@ Status LocalServer::listen(const std::string& path) {
     return fail_system("listen on " + path, errno);
   }
   listener_ = std::move(socket);
-  watcher_ = std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_ready(); });
+  watcher_ =
+      std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_ready(); });
   watcher_->watch(net::FdWatcher::kReadable);
   return {};
 }

@@ -23,7 +23,7 @@ struct RemoteFile {
 
   local::Handle handle = 0;
   local::FileKind kind = local::FileKind::kDirect;
-  std::string path;  // absolute, as the program named it
+  std::string path;                        // absolute, as the program named it
   std::optional<std::uint64_t> remote_fd;  // none: kPath
   bool is_readable = false;
   bool is_writable = false;
@@ -33,7 +33,7 @@ struct RemoteFile {
   std::uint32_t slot = local::kNoSlot;
   int owners = 0;  // processes that hold the handle
 
-  local::Metadata metadata{};       // as of the open
+  local::Metadata metadata{};        // as of the open
   std::uint64_t metadata_at_ms = 0;  // when it came; 0: used up
 
   std::shared_ptr<CachedContent> cached;  // kCached

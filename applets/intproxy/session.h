@@ -70,7 +70,7 @@ class Session {
   [[nodiscard]] const SessionOptions& options() const { return options_; }
   [[nodiscard]] const local::Settings* settings() const { return settings_; }  // may be null
   template <class T>
-  [[nodiscard]] std::span<const T> section(local::Section local::Settings::* member) const {
+  [[nodiscard]] std::span<const T> section(local::Section local::Settings::*member) const {
     if (settings_ == nullptr) {
       return {};
     }
@@ -81,12 +81,13 @@ class Session {
     }
     return {reinterpret_cast<const T*>(base + section.offset), section.size / sizeof(T)};
   }
-  [[nodiscard]] std::string_view text(local::Section local::Settings::* member) const {
+  [[nodiscard]] std::string_view text(local::Section local::Settings::*member) const {
     const std::span<const char> bytes = section<char>(member);
     return {bytes.data(), bytes.size()};
   }
   [[nodiscard]] local::FileSlot* slots() { return slots_; }  // kSlotCount of them
-  [[nodiscard]] const std::unordered_map<std::uint64_t, std::unique_ptr<Process>>& processes() const {
+  [[nodiscard]] const std::unordered_map<std::uint64_t, std::unique_ptr<Process>>& processes()
+      const {
     return processes_;
   }
   [[nodiscard]] SessionLog& log() { return *log_; }

@@ -113,17 +113,16 @@ void StatAhead::ask_for_all(const std::string& directory, const Listing& listing
     std::string path = base + "/" + name;
     auto answer = std::make_shared<Answer>();
     answers_[key_of(path, follows_links)] = answer;
-    agent_.request<"Xstat">(
-        proto::FileRequest::make<"Xstat">(proto::Path(std::move(path)), std::nullopt,
-                                          follows_links),
-        [this, answer](proto::Res<proto::XstatResponse> reply) {
-          answer->has_come = true;
-          answer->came_at_ms = loop_.now_ms();
-          answer->reply = std::move(reply);
-          for (Call& call : std::exchange(answer->waiting, {})) {
-            answer_stat(call, answer->reply);
-          }
-        });
+    agent_.request<"Xstat">(proto::FileRequest::make<"Xstat">(proto::Path(std::move(path)),
+                                                              std::nullopt, follows_links),
+                            [this, answer](proto::Res<proto::XstatResponse> reply) {
+                              answer->has_come = true;
+                              answer->came_at_ms = loop_.now_ms();
+                              answer->reply = std::move(reply);
+                              for (Call& call : std::exchange(answer->waiting, {})) {
+                                answer_stat(call, answer->reply);
+                              }
+                            });
   }
 }
 

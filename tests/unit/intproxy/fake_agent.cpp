@@ -268,8 +268,8 @@ proto::Res<proto::ReadFileResponse> FakeAgent::read(std::uint64_t fd, std::uint6
     return std::unexpected(proto::ResponseError::make<"NotFile">(fd));
   }
   Descriptor& descriptor = descriptors_[fd];
-  const std::uint64_t from = std::min<std::uint64_t>(offset.value_or(descriptor.position),
-                                                     file->content.size());
+  const std::uint64_t from =
+      std::min<std::uint64_t>(offset.value_or(descriptor.position), file->content.size());
   const std::size_t count =
       std::min({static_cast<std::size_t>(size), file->content.size() - from, file->max_read});
   if (!offset) {

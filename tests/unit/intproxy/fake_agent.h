@@ -50,10 +50,10 @@ class FakeAgent {
   using Interceptor =
       std::function<std::optional<proto::FileResponse>(const proto::FileRequest& request)>;
   void intercept(Interceptor interceptor);
-  void die();                            // closes the connection at once
-  void die_at(std::size_t request);      // … instead of executing this one (1 = the next)
-  void send_garbage();                   // bytes that are no message
-  void answer_nothing();                 // from now on requests are read but never answered
+  void die();                        // closes the connection at once
+  void die_at(std::size_t request);  // … instead of executing this one (1 = the next)
+  void send_garbage();               // bytes that are no message
+  void answer_nothing();             // from now on requests are read but never answered
 
   [[nodiscard]] int round_trips() const { return round_trips_; }
   void reset_counts() {

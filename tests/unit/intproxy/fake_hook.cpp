@@ -98,8 +98,7 @@ Answer FakeHook::receive(int timeout_ms) {
 
 Opened FakeHook::open(std::string_view path, std::uint32_t flags, std::uint32_t mode,
                       local::Handle directory) {
-  Answer answer =
-      call(local::MessageType::kOpen, local::OpenRequest{directory, flags, mode}, path);
+  Answer answer = call(local::MessageType::kOpen, local::OpenRequest{directory, flags, mode}, path);
   Opened opened;
   opened.error = answer.has_come ? answer.error : -1;
   opened.reply = answer.as<local::OpenReply>();

@@ -119,8 +119,9 @@ TEST(FilesOpen, PathHandleHasMetadataOnly) {
   const Opened opened = hook.open("/f", O_PATH);
   ASSERT_EQ(opened.error, 0);
   EXPECT_EQ(opened.reply.kind, FileKind::kPath);
-  EXPECT_EQ(hook.call(MessageType::kRead, local::RangeRequest{opened.reply.handle, 0, 1, 0, 0}).error,
-            EBADF);
+  EXPECT_EQ(
+      hook.call(MessageType::kRead, local::RangeRequest{opened.reply.handle, 0, 1, 0, 0}).error,
+      EBADF);
   EXPECT_EQ(hook.call(MessageType::kStatHandle, local::HandleRequest{opened.reply.handle})
                 .as<local::Metadata>()
                 .size,
@@ -169,8 +170,8 @@ TEST(FilesOpen, BufferOfZeroReadsByMessage) {
   const Opened opened = hook.open("/f", O_RDONLY);
   ASSERT_EQ(opened.reply.kind, FileKind::kDirect);
   const auto read = [&](std::uint64_t offset, std::uint64_t length) {
-    return hook.call(MessageType::kRead,
-                     local::RangeRequest{opened.reply.handle, offset, length, 0, 0})
+    return hook
+        .call(MessageType::kRead, local::RangeRequest{opened.reply.handle, offset, length, 0, 0})
         .bytes;
   };
   EXPECT_EQ(read(local::kAtPosition, 4), "0123");
@@ -213,8 +214,7 @@ TEST(FilesOpen, ListingAThousandEntriesAndTheirMetadataTakesFewRoundTrips) {
   FakeHook hook = session.connect();
   EXPECT_EQ(hook.stat("/data").error, 0);
   const Opened directory = hook.open("/data", O_RDONLY | O_DIRECTORY);
-  const Answer listed =
-      hook.call(MessageType::kList, local::HandleRequest{directory.reply.handle});
+  const Answer listed = hook.call(MessageType::kList, local::HandleRequest{directory.reply.handle});
   ASSERT_EQ(listed.error, 0);
   const auto range = listed.as<local::RangeReply>();
   const std::string records = read_range(directory.descriptor, 0, range.end);
