@@ -2,8 +2,9 @@
 //
 // Patterns are searched for anywhere in the path, so a group that has matched stays matched. Then
 // its own other threads and those of weaker groups cannot change the outcome and are dropped; that
-// keeps the table small. Threads that start at every byte are not part of the sets: they are the
-// same everywhere (the root set) and are added when a set is completed.
+// keeps the table small. Threads that start at every byte (the root) are the same everywhere and
+// not part of the sets: a state's row begins as the root's row, and only the bytes that its own
+// threads read are worked out.
 #include "applets/config/path_automaton.h"
 
 #include <algorithm>
@@ -19,6 +20,8 @@ namespace {
 
 constexpr std::size_t kMostStates = 20'000;
 constexpr std::size_t kMostCells = 8'000'000;
+// Up to here minimising takes longer than it saves.
+constexpr std::size_t kSmallTable = 2'000;
 
 bool is_word_byte(unsigned byte) {
   return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || byte == '_' ||
@@ -68,12 +71,16 @@ class Builder {
   }
 
   Result<AutomatonTable> run() {
-    begin_set();
+    in_root_.resize(nfa_.states().size());
+    begin_set(0);
     for (const uint32_t start : nfa_.starts())
-      close(start, Context{.at_begin = false});
+      close(start, Context{});
     root_ = set_;
     root_matched_ = matched_;
-    begin_set();
+    // Word edges depend on the byte before: with them the root cannot be left implied.
+    for (const uint32_t state : root_)
+      in_root_[state] = !nfa_.has_word_edges();
+    begin_set(root_matched_);
     for (const uint32_t start : nfa_.starts())
       close(start, Context{.at_begin = true});
     AutomatonTable table;
@@ -97,9 +104,9 @@ class Builder {
     bool is_edge = false;
   };
 
-  void begin_set() {
+  void begin_set(GroupMask matched) {
     set_.clear();
-    matched_ = 0;
+    matched_ = matched;
     ++stamp_;
   }
 
@@ -143,19 +150,17 @@ class Builder {
     }
   }
 
-  void close_root(const Context& context) {
-    matched_ |= root_matched_;
-    for (const uint32_t state : root_)
-      close(state, context);
+  // Groups that cannot change the outcome any more.
+  static GroupMask dead_groups(GroupMask matched) { return matched | overruled(matched); }
+  bool is_in(uint32_t state, GroupMask groups) const {
+    return ((groups >> nfa_.states()[state].group) & 1) != 0;
   }
 
   // The number of the automaton's state for the current set.
-  uint32_t intern(bool after_word, bool at_begin = false) {
-    const GroupMask weaker = overruled(matched_);
-    matched_ &= static_cast<GroupMask>(~weaker);
-    const GroupMask dead = matched_ | weaker;
-    std::erase_if(set_,
-                  [&](uint32_t state) { return ((dead >> nfa_.states()[state].group) & 1) != 0; });
+  uint32_t intern(bool after_word, bool at_begin) {
+    matched_ &= static_cast<GroupMask>(~overruled(matched_));
+    const GroupMask dead = dead_groups(matched_);
+    std::erase_if(set_, [&](uint32_t state) { return in_root_[state] || is_in(state, dead); });
     std::ranges::sort(set_);
     SetKey key{set_, matched_, nfa_.has_word_edges() && after_word, at_begin};
     const auto [found, is_new] =
@@ -165,69 +170,91 @@ class Builder {
     return found->second;
   }
 
-  uint8_t outcome_at_end(const SetKey& key) {
-    begin_set();
-    matched_ = key.matched;
-    const Context context{
-        .at_begin = key.at_begin, .at_end = true, .resolve_words = true, .is_edge = key.after_word};
+  void close_key(const SetKey& key, const Context& context) {
+    begin_set(key.matched);
     for (const uint32_t state : key.states)
       close(state, context);
-    return outcome_of(matched_, mode_);
+    const GroupMask dead = dead_groups(key.matched);
+    for (const uint32_t state : root_) {
+      if (!is_in(state, dead))
+        close(state, context);
+    }
   }
 
   void expand(const SetKey& key, AutomatonTable& table) {
-    table.outcomes.push_back(outcome_at_end(key));
+    close_key(key, Context{.at_begin = key.at_begin,
+                           .at_end = true,
+                           .resolve_words = true,
+                           .is_edge = key.after_word});
+    table.outcomes.push_back(outcome_of(matched_, mode_));
     const std::size_t row = table.transitions.size();
-    table.transitions.resize(row + class_count_);
     if (!nfa_.has_word_edges()) {
-      step(key.states, key.matched, nullptr, &table.transitions, row);
+      const std::vector<uint32_t>& usual = root_row(key.matched);
+      table.transitions.insert(table.transitions.end(), usual.begin(), usual.end());
+      fill_buckets(key.states);
+      for (const uint32_t c : touched_) {
+        // What starts at this byte comes on top.
+        const std::vector<StateSet>& starting = root_buckets_[key.matched];
+        buckets_[c].insert(buckets_[c].end(), starting[c].begin(), starting[c].end());
+        table.transitions[row + c] = successor(buckets_[c], key.matched, false);
+      }
       return;
     }
+    table.transitions.resize(row + class_count_);
     for (const bool next_is_word : {false, true}) {
-      begin_set();
-      matched_ = key.matched;
-      const Context context{.at_begin = key.at_begin,
-                            .resolve_words = true,
-                            .is_edge = key.after_word != next_is_word};
-      for (const uint32_t state : key.states)
-        close(state, context);
+      close_key(key, Context{.at_begin = key.at_begin,
+                             .resolve_words = true,
+                             .is_edge = key.after_word != next_is_word});
       const StateSet states = set_;
       const GroupMask matched = matched_;
-      step(states, matched, &next_is_word, &table.transitions, row);
+      fill_buckets(states);
+      for (uint32_t c = 0; c < class_count_; ++c) {
+        if (word_class_[c] == next_is_word)
+          table.transitions[row + c] = successor(buckets_[c], matched, next_is_word);
+      }
     }
   }
 
-  // Fills the row's cells for all classes, or those on one side of the word line.
-  void step(const StateSet& states, GroupMask matched, const bool* only_word,
-            std::vector<uint32_t>* transitions, std::size_t row) {
-    for (StateSet& bucket : buckets_)
-      bucket.clear();
+  // Sorts the edges of `states` by byte class.
+  void fill_buckets(const StateSet& states) {
+    for (const uint32_t c : touched_)
+      buckets_[c].clear();
+    touched_.clear();
     for (const uint32_t state : states) {
       const NfaState& at = nfa_.states()[state];
       if (at.kind != NfaState::Kind::kBytes)
         continue;
       for (uint32_t edge = at.edges_begin; edge < at.edges_end; ++edge) {
         const NfaEdge& to = nfa_.edges()[edge];
-        for (uint32_t c = classes_[to.first]; c <= classes_[to.last]; ++c)
+        for (uint32_t c = classes_[to.first]; c <= classes_[to.last]; ++c) {
+          if (buckets_[c].empty())
+            touched_.push_back(c);
           buckets_[c].push_back(to.target);
+        }
       }
     }
-    std::map<std::pair<StateSet, bool>, uint32_t> same;
-    for (uint32_t c = 0; c < class_count_; ++c) {
-      if (only_word != nullptr && word_class_[c] != *only_word)
-        continue;
-      const bool after_word = nfa_.has_word_edges() && word_class_[c];
-      const auto [found, is_new] = same.try_emplace({buckets_[c], after_word}, 0);
-      if (is_new) {
-        begin_set();
-        matched_ = matched;
-        for (const uint32_t target : buckets_[c])
-          close(target, Context{});
-        close_root(Context{});
-        found->second = intern(after_word);
-      }
-      (*transitions)[row + c] = found->second;
-    }
+  }
+
+  uint32_t successor(const StateSet& targets, GroupMask matched, bool after_word) {
+    begin_set(matched | root_matched_);
+    for (const uint32_t target : targets)
+      close(target, Context{});
+    return intern(after_word, false);
+  }
+
+  // Where each byte class leads when nothing but the root is under way.
+  const std::vector<uint32_t>& root_row(GroupMask matched) {
+    std::vector<uint32_t>& row = root_rows_[matched];
+    if (!row.empty())
+      return row;
+    StateSet alive;
+    std::ranges::copy_if(root_, std::back_inserter(alive),
+                         [&](uint32_t state) { return !is_in(state, dead_groups(matched)); });
+    fill_buckets(alive);
+    root_buckets_[matched] = buckets_;
+    for (uint32_t c = 0; c < class_count_; ++c)
+      row.push_back(successor(root_buckets_[matched][c], matched, false));
+    return row;
   }
 
   const Nfa& nfa_;
@@ -235,7 +262,8 @@ class Builder {
   std::array<uint8_t, 256> classes_{};
   uint32_t class_count_ = 0;
   std::vector<bool> word_class_;
-  std::vector<StateSet> buckets_;
+  std::vector<StateSet> buckets_;  // targets by byte class
+  std::vector<uint32_t> touched_;  // classes whose bucket is in use
 
   std::vector<uint32_t> marks_;  // states of the current set, by stamp
   uint32_t stamp_ = 0;
@@ -243,8 +271,11 @@ class Builder {
   GroupMask matched_ = 0;
   std::vector<uint32_t> stack_;
 
-  StateSet root_;
+  StateSet root_;  // states in which a match may start at any byte
+  std::vector<bool> in_root_;
   GroupMask root_matched_ = 0;
+  std::map<GroupMask, std::vector<uint32_t>> root_rows_;
+  std::map<GroupMask, std::vector<StateSet>> root_buckets_;
   std::unordered_map<SetKey, uint32_t, SetHash> numbers_;
   std::vector<const SetKey*> order_;
 };
@@ -290,13 +321,14 @@ Result<std::vector<std::byte>> compile_paths(std::span<const PathRule> rules, Fi
     if (has_no_effect)
       continue;
     MIRRORD_TRY(pattern, parse_pattern(rule.pattern, letter_case));
-    if (auto status = nfa.add(pattern, static_cast<uint8_t>(rule.group)); !status) {
+    if (auto status = nfa.add(std::move(pattern), static_cast<uint8_t>(rule.group)); !status) {
       status.error().what += " (at the pattern `" + rule.pattern + "`)";
       return std::unexpected(std::move(status).error());
     }
   }
   MIRRORD_TRY(table, Builder(nfa, mode).run());
-  minimise(table);
+  if (table.outcomes.size() > kSmallTable)
+    minimise(table);
   return serialise(table);
 }
 
