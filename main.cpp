@@ -9,6 +9,7 @@ using enum mirrord::Visibility;
 constexpr mirrord::Applet kApplets[] = {
     {"agent",    "run next to a target (started by mirrord itself)",          kHidden, mirrord::agent_main},
     {"demo",     "run a program in a pod made on this machine: no cluster, no root", kPublic, mirrord::demo_main},
+    {"exec",     "run a program in the context of a target",                  kPublic, mirrord::exec_main},
     {"intproxy", "serve the hooked processes of one run (started by mirrord)", kHidden, mirrord::intproxy_main},
     {"wire",     "translate messages of the agent protocol between hex and JSON", kPublic, mirrord::wire_main},
 };

@@ -32,7 +32,12 @@ int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
 int demo_main(int argc, char** argv);
+int exec_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
 int wire_main(int argc, char** argv);
+
+// Signal dispositions that this program changed for itself, as they were at its start: to be called
+// before another program takes this process over.
+void restore_inherited_signals();
 
 }  // namespace mirrord

@@ -14,6 +14,8 @@ namespace {
 constexpr std::string_view kProgram = "mirrord";
 constexpr int kExitUsage = 2;
 
+sighandler_t g_inherited_pipe_action = SIG_DFL;
+
 std::string_view base_name(std::string_view path) {
   const std::size_t slash = path.rfind('/');
   return slash == std::string_view::npos ? path : path.substr(slash + 1);
@@ -95,8 +97,13 @@ const Applet* find(std::span<const Applet> applets, std::string_view name) {
 
 }  // namespace
 
+void restore_inherited_signals() {
+  signal(SIGPIPE, g_inherited_pipe_action);
+}
+
 int run_applet(std::span<const Applet> applets, int argc, char** argv) {
-  signal(SIGPIPE, SIG_IGN);  // a closed peer is an error code here, not the end of the process
+  g_inherited_pipe_action =
+      signal(SIGPIPE, SIG_IGN);  // a closed peer is an error code here, not the end of the process
 
   if (argc > 0) {
     const std::string_view started_as = base_name(argv[0]);

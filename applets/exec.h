@@ -14,9 +14,6 @@ namespace mirrord {
 struct ExecRequest {
   config::ResolvedConfig config;
   std::vector<std::string> command;  // program and its arguments; the first is what argv[0] will be
-  // Processes that live for this session: the intproxy sends them SIGTERM when the session has
-  // ended. On failure before the program starts the caller ends them itself.
-  std::vector<int> owned_processes;
   // Set over the session's environment, last (demo's own variables).
   config::StringPairs extra_environment;
   bool timings = false;  // print what each phase took, to stderr

@@ -1,0 +1,78 @@
+// applets/json_text.cpp — quoting of JSON strings, base64.
+#include "applets/json_text.h"
+
+#include <cstdint>
+
+namespace mirrord {
+namespace {
+
+// Length of the valid UTF-8 character at the front; 0: none.
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+  };
+  const unsigned first = byte(0);
+  if (first < 0x80)
+    return 1;
+  const std::size_t length = first >= 0xF5   ? 0
+                             : first >= 0xF0 ? 4
+                             : first >= 0xE0 ? 3
+                             : first >= 0xC2 ? 2
+                                             : 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80)
+      return 0;
+  }
+  return length;
+}
+
+void append_ascii(std::string& out, char c) {
+  constexpr std::string_view kSpecial = "\"\\\n\r\t\b\f";
+  constexpr std::string_view kLetters = "\"\\nrtbf";
+  if (const std::size_t at = kSpecial.find(c); at != std::string_view::npos) {
+    out += '\\';
+    out += kLetters[at];
+  } else if (static_cast<unsigned char>(c) < 0x20) {
+    constexpr char kHex[] = "0123456789abcdef";
+    out.append("\\u00");
+    out += kHex[c >> 4];
+    out += kHex[c & 15];
+  } else {
+    out += c;
+  }
+}
+
+}  // namespace
+
+std::string json_quoted(std::string_view text) {
+  std::string out = "\"";
+  while (!text.empty()) {
+    const std::size_t length = character_length(text);
+    if (length == 0)
+      out += "\xEF\xBF\xBD";
+    else if (length == 1)
+      append_ascii(out, text[0]);
+    else
+      out += text.substr(0, length);
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return out + "\"";
+}
+
+std::string base64(std::string_view bytes) {
+  constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t group = 0;
+    for (std::size_t j = 0; j < 3; ++j) {
+      group <<= 8;
+      if (i + j < bytes.size())
+        group |= static_cast<unsigned char>(bytes[i + j]);
+    }
+    for (std::size_t j = 0; j < 4; ++j)
+      out += j <= bytes.size() - i ? kAlphabet[(group >> (18 - 6 * j)) & 63] : '=';
+  }
+  return out;
+}
+
+}  // namespace mirrord

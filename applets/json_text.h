@@ -1,0 +1,15 @@
+// applets/json_text.h — text as it stands in JSON, and base64.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace mirrord {
+
+// In double quotes, escaped; bytes that are not UTF-8 become U+FFFD.
+std::string json_quoted(std::string_view text);
+
+// Standard alphabet, padded.
+std::string base64(std::string_view bytes);
+
+}  // namespace mirrord

@@ -1,0 +1,117 @@
+// applets/private_directory.cpp — makes and checks directories of this user.
+#include "applets/private_directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "net/fd.h"
+
+namespace mirrord {
+namespace {
+
+// sockaddr_un holds 108 bytes; the session's id and the socket's name follow.
+constexpr std::size_t kLongestSessionParent = 70;
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+std::string temporary_parent() {
+  return "/tmp/mirrord-" + std::to_string(geteuid());
+}
+
+void make_parents(const std::string& path) {
+  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
+    mkdir(path.substr(0, at).c_str(), 0700);
+}
+
+std::string random_name() {
+  std::array<unsigned char, 6> bytes{};
+  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return std::to_string(getpid());
+  std::string name;
+  for (const unsigned char byte : bytes) {
+    name += "0123456789abcdef"[byte >> 4];
+    name += "0123456789abcdef"[byte & 15];
+  }
+  return name;
+}
+
+// LD_PRELOAD's list is separated by spaces and colons.
+bool fits_preload(std::string_view path) {
+  return path.starts_with('/') && path.find_first_of(" :\t\n") == std::string_view::npos;
+}
+
+}  // namespace
+
+Status make_private_directory(const std::string& path) {
+  const std::string tried = "using the directory `" + path + "`";
+  if (mkdir(path.c_str(), 0700) != 0 && errno == ENOENT) {
+    make_parents(path);
+    mkdir(path.c_str(), 0700);
+  }
+  const Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!directory)
+    return fail_system(tried, errno);
+  struct stat info {};
+  if (fstat(directory.get(), &info) != 0)
+    return fail_system(tried, errno);
+  if (info.st_uid != geteuid())
+    return fail(ErrorCode::kPermission,
+                tried + ": it belongs to the user " + std::to_string(info.st_uid),
+                "Remove it, or set XDG_CACHE_HOME and XDG_RUNTIME_DIR to directories of your own.");
+  if ((info.st_mode & 022) != 0 && fchmod(directory.get(), 0700) != 0)
+    return fail_system(tried, errno);
+  return {};
+}
+
+Result<std::string> make_session_directory() {
+  std::vector<std::string> parents;
+  const std::string runtime = variable("XDG_RUNTIME_DIR");
+  if (runtime.starts_with('/') && runtime.size() < kLongestSessionParent &&
+      access(runtime.c_str(), W_OK | X_OK) == 0)
+    parents.push_back(runtime + "/mirrord");
+  parents.push_back(temporary_parent());
+  Error last;
+  for (const std::string& parent : parents) {
+    if (auto made = make_private_directory(parent); !made) {
+      last = made.error();
+      continue;
+    }
+    const std::string path = parent + "/" + random_name();
+    if (mkdir(path.c_str(), 0700) == 0)
+      return path;
+    last = system_error("making the session's directory `" + path + "`", errno);
+  }
+  return std::unexpected(std::move(last));
+}
+
+Result<std::string> hook_directory() {
+  std::vector<std::string> choices;
+  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty())
+    choices.push_back(cache + "/mirrord");
+  else if (const std::string home = variable("HOME"); !home.empty())
+    choices.push_back(home + "/.cache/mirrord");
+  choices.push_back(temporary_parent());
+  Error last;
+  for (const std::string& choice : choices) {
+    if (!fits_preload(choice))
+      continue;
+    auto made = make_private_directory(choice);
+    if (made)
+      return choice;
+    last = made.error();
+  }
+  return std::unexpected(std::move(last));
+}
+
+}  // namespace mirrord
