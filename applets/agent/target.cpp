@@ -64,16 +64,23 @@ Result<Fd> open_pidfd(pid_t pid, const std::string& name) {
                      errno == ENOSYS ? "The agent needs Linux 5.3 or newer." : "");
 }
 
+// Kernel threads and processes that only wait to be reaped have no program.
+bool has_program(pid_t pid) {
+  char byte;
+  return ::readlink(proc_path(pid, "exe").c_str(), &byte, 1) >= 0 || errno != ENOENT;
+}
+
 Result<Fd> open_root(pid_t pid, const std::string& name) {
   Fd root(::open(proc_path(pid, "root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (root)
+  const int error_number = errno;
+  if (root && has_program(pid))
     return root;
-  if (errno == ENOENT || errno == ESRCH) {
+  if (root || error_number == ENOENT || error_number == ESRCH) {
     return fail(ErrorCode::kNotFound,
                 name + " has no files: it has just ended or is a kernel thread",
                 "Choose another process.");
   }
-  return fail_system("open the root directory of " + name, errno, kPrivilegeHint);
+  return fail_system("open the root directory of " + name, error_number, kPrivilegeHint);
 }
 
 // An environment that may not be read leaves the declared one: files and network still work.
