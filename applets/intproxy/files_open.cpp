@@ -318,7 +318,7 @@ void Files::finish_open(const std::shared_ptr<Opening>& opening) {
 void Files::finish_cached(const std::shared_ptr<Opening>& opening, const FilePtr& file) {
   const std::size_t count = opening->first_bytes.size();
   const std::uint64_t size = opening->metadata.size;
-  if (count == size || (count == small_file_ && count < size)) {
+  if (count == size || (count > 0 && count < size && size > small_file_)) {
     begin_cached(opening, file, opening->first_bytes.span(), size);
   } else if (count == 0) {
     begin_cached(opening, file, {}, 0);
@@ -343,7 +343,7 @@ void Files::read_unknown_size(const std::shared_ptr<Opening>& opening, const Fil
           return;
         }
         opening->first_bytes.append(reply->bytes.span());
-        read_unknown_size(opening, file);
+        finish_cached(opening, file);
       });
 }
 

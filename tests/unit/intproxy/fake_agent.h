@@ -14,6 +14,7 @@
 #include "net/fd.h"
 #include "proto/client_message.h"
 #include "proto/daemon_message.h"
+#include "proto/errors.h"
 
 namespace mirrord::intproxy::test {
 
@@ -45,6 +46,7 @@ class FakeAgent {
   void add_directory(const std::string& path) { add(path, {.mode = 040755}); }
   std::string content(const std::string& path);
   bool exists(const std::string& path);
+  FakeFile& file_unlocked(const std::string& path) { return files_[path]; }  // under lock()
 
   // Looks at every file request before it is executed; a value is the answer.
   using Interceptor =
@@ -95,7 +97,6 @@ class FakeAgent {
   Interceptor interceptor_;
   std::size_t die_at_ = 0;
   bool is_mute_ = false;
-  bool client_speaks_flight_ = false;
   std::vector<std::string> names_;
   std::atomic<int> round_trips_ = 0;
   std::atomic<std::size_t> requests_ = 0;

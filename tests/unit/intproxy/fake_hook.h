@@ -1,7 +1,11 @@
 // tests/unit/intproxy/fake_hook.h — a program's side of the local socket, and a session in a thread.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
