@@ -80,9 +80,58 @@ const MapEntry* remember(const char* path, size_t length, uint64_t hash, const c
   return entry;
 }
 
-// Free path buffers, chained through their first bytes; taken and given whole lists at a time is
-// not needed: a handful exists.
+// Path buffers that are not in use; more come from the kernel and go back there.
 std::atomic<char*> path_buffers[16];
+
+// Outcomes of paths seen before: the automaton looks at every byte, this at eight at a time. An
+// entry is the path's hash with its lowest byte replaced by the outcome; 0 is an empty one.
+constexpr size_t kOutcomeSlots = 2048;
+std::atomic<uint64_t> outcome_cache[kOutcomeSlots];
+
+inline uint64_t load64(const char* at) {
+  uint64_t value;
+  __builtin_memcpy(&value, at, sizeof value);
+  return value;
+}
+
+inline uint64_t mix(uint64_t a, uint64_t b) {
+  unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+inline uint64_t fast_hash(const char* text, size_t length) {
+  constexpr uint64_t kA = 0xa0761d6478bd642fU;
+  constexpr uint64_t kB = 0xe7037ed1a0b428dbU;
+  uint64_t hash = length ^ kA;
+  size_t left = length;
+  for (; left > 16; left -= 16, text += 16) {
+    hash = mix(load64(text) ^ kB, load64(text + 8) ^ hash);
+  }
+  uint64_t a = 0;
+  uint64_t b = 0;
+  if (left >= 8) {
+    a = load64(text);
+    b = load64(text + left - 8);
+  } else {
+    for (size_t i = 0; i < left; ++i) {
+      a = a << 8 | static_cast<uint8_t>(text[i]);
+    }
+  }
+  return mix(kA ^ length, mix(a ^ kB, b ^ hash));
+}
+
+uint8_t outcome_of(const local::PathAutomaton& automaton, const char* path, size_t* length) {
+  *length = strlen(path);
+  uint64_t hash = fast_hash(path, *length);
+  std::atomic<uint64_t>& slot = outcome_cache[(hash >> 40) % kOutcomeSlots];
+  uint64_t entry = slot.load(std::memory_order_relaxed);
+  if (MIRRORD_LIKELY(((entry ^ hash) & ~uint64_t{0xff}) == 0 && entry != 0)) {
+    return static_cast<uint8_t>(entry);
+  }
+  uint8_t outcome = classify_path(automaton, path, length);
+  slot.store((hash & ~uint64_t{0xff}) | outcome, std::memory_order_relaxed);
+  return outcome;
+}
 
 Target::Kind kind_of(Decision decision) {
   switch (decision) {
@@ -181,7 +230,7 @@ void Target::decide(bool write) {
     return;
   }
   const auto* automaton = reinterpret_cast<const local::PathAutomaton*>(section_data(section));
-  uint8_t outcome = classify_path(*automaton, path_, &length_);
+  uint8_t outcome = outcome_of(*automaton, path_, &length_);
   if (MIRRORD_UNLIKELY((outcome & local::kOutcomeMap) != 0)) {
     map(write);
     return;
