@@ -7,11 +7,6 @@ using namespace mirrord::hook;
 
 namespace {
 
-bool is_remote(const char* path, bool write) {
-  Target target(path, write);
-  return !target.is_local();
-}
-
 bool is_remote_file(int fd) {
   return has_record(fd) && is_active() && RecordRef(fd, RecordType::kFile);
 }
@@ -21,11 +16,15 @@ bool is_remote_file(int fd) {
 extern "C" {
 
 ssize_t hk_getxattr(const char* path, const char* name, void* value, size_t size) {
-  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(getxattr)(path, name, value, size);
+  Target target(path, false);
+  return target.is_local() ? ORIGINAL(getxattr)(target.path(), name, value, size)
+                           : fail_with(ENOTSUP);
 }
 
 ssize_t hk_lgetxattr(const char* path, const char* name, void* value, size_t size) {
-  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(lgetxattr)(path, name, value, size);
+  Target target(path, false);
+  return target.is_local() ? ORIGINAL(lgetxattr)(target.path(), name, value, size)
+                           : fail_with(ENOTSUP);
 }
 
 ssize_t hk_fgetxattr(int fd, const char* name, void* value, size_t size) {
@@ -33,13 +32,15 @@ ssize_t hk_fgetxattr(int fd, const char* name, void* value, size_t size) {
 }
 
 int hk_setxattr(const char* path, const char* name, const void* value, size_t size, int flags) {
-  return is_remote(path, true) ? fail_with(ENOTSUP)
-                               : ORIGINAL(setxattr)(path, name, value, size, flags);
+  Target target(path, true);
+  return target.is_local() ? ORIGINAL(setxattr)(target.path(), name, value, size, flags)
+                           : fail_with(ENOTSUP);
 }
 
 int hk_lsetxattr(const char* path, const char* name, const void* value, size_t size, int flags) {
-  return is_remote(path, true) ? fail_with(ENOTSUP)
-                               : ORIGINAL(lsetxattr)(path, name, value, size, flags);
+  Target target(path, true);
+  return target.is_local() ? ORIGINAL(lsetxattr)(target.path(), name, value, size, flags)
+                           : fail_with(ENOTSUP);
 }
 
 int hk_fsetxattr(int fd, const char* name, const void* value, size_t size, int flags) {
@@ -48,11 +49,13 @@ int hk_fsetxattr(int fd, const char* name, const void* value, size_t size, int f
 }
 
 ssize_t hk_listxattr(const char* path, char* list, size_t size) {
-  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(listxattr)(path, list, size);
+  Target target(path, false);
+  return target.is_local() ? ORIGINAL(listxattr)(target.path(), list, size) : fail_with(ENOTSUP);
 }
 
 ssize_t hk_llistxattr(const char* path, char* list, size_t size) {
-  return is_remote(path, false) ? fail_with(ENOTSUP) : ORIGINAL(llistxattr)(path, list, size);
+  Target target(path, false);
+  return target.is_local() ? ORIGINAL(llistxattr)(target.path(), list, size) : fail_with(ENOTSUP);
 }
 
 ssize_t hk_flistxattr(int fd, char* list, size_t size) {
@@ -60,11 +63,13 @@ ssize_t hk_flistxattr(int fd, char* list, size_t size) {
 }
 
 int hk_removexattr(const char* path, const char* name) {
-  return is_remote(path, true) ? fail_with(ENOTSUP) : ORIGINAL(removexattr)(path, name);
+  Target target(path, true);
+  return target.is_local() ? ORIGINAL(removexattr)(target.path(), name) : fail_with(ENOTSUP);
 }
 
 int hk_lremovexattr(const char* path, const char* name) {
-  return is_remote(path, true) ? fail_with(ENOTSUP) : ORIGINAL(lremovexattr)(path, name);
+  Target target(path, true);
+  return target.is_local() ? ORIGINAL(lremovexattr)(target.path(), name) : fail_with(ENOTSUP);
 }
 
 int hk_fremovexattr(int fd, const char* name) {
@@ -91,7 +96,9 @@ int hk_fchdir(int fd) {
 
 // Changes of remote paths cannot be watched over the protocol.
 int hk_inotify_add_watch(int fd, const char* path, uint32_t mask) {
-  return is_remote(path, false) ? fail_with(ENOENT) : ORIGINAL(inotify_add_watch)(fd, path, mask);
+  Target target(path, false);
+  return target.is_local() ? ORIGINAL(inotify_add_watch)(fd, target.path(), mask)
+                           : fail_with(ENOENT);
 }
 
 }  // extern "C"

@@ -136,12 +136,14 @@ class Walk {
   }
 
  private:
+  // `type` as glibc numbers them, from 0; musl begins with 1.
   int tell(const struct stat& status, int type, int base, int level) {
+    int shift = is_glibc() ? 0 : 1;
     if (ftw_function_ != nullptr) {
-      return ftw_function_(path_.data(), &status, type == FTW_DP ? FTW_D : type);
+      return ftw_function_(path_.data(), &status, (type == FTW_DP ? FTW_D : type) + shift);
     }
     struct FTW place = {base, level};
-    return nftw_function_(path_.data(), &status, type, &place);
+    return nftw_function_(path_.data(), &status, type + shift, &place);
   }
 
   int visit(size_t length, int base, int level) {

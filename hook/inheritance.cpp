@@ -201,6 +201,10 @@ Inheritance::Inheritance() {
     }
   }
   notify({local::MessageType::kExec, &message, sizeof message, nullptr, 0, -1});
+  // The new image may be faster than the packets that announce it: wait until they were read, on
+  // the connection that carried the last of them. No file has the handle 0.
+  local::HandleRequest nothing = {0};
+  (void)ask(local::MessageType::kSync, nothing);
 }
 
 Inheritance::~Inheritance() {

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "tests/hook/peer_session.h"
 
@@ -165,6 +167,19 @@ Reply Files::open(Handles& handles, const std::string& packet) {
     ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
     file->stream = ends[0];
     streams_.push_back(file);
+    // Whoever writes more than the socket holds waits for this.
+    std::thread([this, weak = std::weak_ptr<OpenFile>(file), fd = ::dup(ends[0])] {
+      pollfd poll_fd = {fd, POLLIN, 0};
+      while (::poll(&poll_fd, 1, -1) == 1 && (poll_fd.revents & POLLHUP) == 0) {
+        std::lock_guard lock(mutex_);
+        if (const std::shared_ptr<OpenFile> written = weak.lock()) {
+          drain(*written);
+        } else {
+          break;
+        }
+      }
+      ::close(fd);
+    }).detach();
     ::close(answer.descriptor);
     answer.descriptor = ends[1];
   } else if ((flags & O_ACCMODE) == O_RDONLY && S_ISREG(status.st_mode)) {
