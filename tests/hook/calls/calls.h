@@ -2,9 +2,6 @@
 // remote, bypassed or mapped; and from different places of a program.
 #pragma once
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE 1
-#endif
 
 #include <errno.h>
 #include <fcntl.h>
