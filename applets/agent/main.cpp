@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "applets/agent/container.h"
 #include "applets/agent/options.h"
 #include "applets/agent/privileges.h"
 #include "applets/agent/server.h"
@@ -44,6 +45,21 @@ void raise_descriptor_limit() {
   }
 }
 
+Result<Target> open_container(const std::string& name_or_id) {
+  MIRRORD_TRY(container, find_container(name_or_id));
+  const std::string name = container.name.empty() ? container.id.substr(0, 12) : container.name;
+  return open_process_target(container.pid, "container " + name, container.environment);
+}
+
+// The container beside which this one was put into the pod. Without process sharing, or without an
+// id, the pod's first process is as near as it gets.
+Result<Target> open_pod_neighbour(const std::string& id) {
+  const pid_t pid = id.empty() ? 0 : find_by_cgroup(id);
+  if (pid == 0)
+    return open_process_target(1, "the pod's first process", {});
+  return open_process_target(pid, "container " + id.substr(0, 12), {});
+}
+
 Result<Target> find_target(const Options& options) {
   switch (options.kind) {
     case TargetKind::kTargetless:
@@ -52,11 +68,11 @@ Result<Target> find_target(const Options& options) {
       return open_process_target(options.pid, "process " + std::to_string(options.pid), {});
     case TargetKind::kTargeted:
     case TargetKind::kContainer:
+      return open_container(options.container);
     case TargetKind::kEphemeral:
-      break;
+      return open_pod_neighbour(options.container);
   }
-  return fail(ErrorCode::kUnsupported, "containers are not available yet",
-              "Use 'process --pid PID' with the PID of the container's process.");
+  return fail(ErrorCode::kInternal, "a kind of target without a way to open it");
 }
 
 Status check_stream(int fd) {
