@@ -44,8 +44,10 @@ JsonValue to_value(const cJSON* json) {
       value.items.push_back(to_value(item));
   } else if (cJSON_IsObject(json)) {
     value.kind = JsonValue::Kind::kObject;
-    for (const cJSON* item = json->child; item != nullptr; item = item->next)
-      value.members.emplace_back(unmark(item->string), to_value(item));
+    for (const cJSON* item = json->child; item != nullptr; item = item->next) {
+      value.names.push_back(unmark(item->string));
+      value.items.push_back(to_value(item));
+    }
   }
   return value;
 }

@@ -99,7 +99,7 @@ class Decoder {
 
   template <class T>
   bool read(std::vector<T>& out) {
-    return read_list(out, [this](T& element) { return read(element); });
+    return read_list(out, [this](T& element) { return this->read(element); });
   }
   template <class T>
   bool read(Set<T>& out) {
@@ -146,27 +146,33 @@ class Decoder {
   }
   template <class T, std::size_t N>
   bool read(std::array<T, N>& out) {
-    return std::apply([this](auto&... element) { return read_all(element...); }, out);
+    return std::apply([this](auto&... element) { return this->read_all(element...); }, out);
   }
   template <WireEnum T>
   bool read(T& out) {
-    u32 index = 0;
     if (is_resuming()) {
       pop();
-      index = static_cast<u32>(out.index());
-      return read_case(out, index, std::make_index_sequence<T::kSize>());
+    } else {
+      u32 index = 0;
+      if (!read(index))
+        return false;
+      if (index >= T::kSize)
+        return fail("unknown variant " + std::to_string(index) + " of " +
+                    std::string(kTypeName<T>));
+      out.reset_to(index);
     }
-    if (!read(index))
-      return false;
-    if (index >= T::kSize)
-      return fail("unknown variant " + std::to_string(index) + " of " + std::string(kTypeName<T>));
-    out.reset_to(index);
-    return read_case(out, index, std::make_index_sequence<T::kSize>());
+    constexpr bool is_recursive = std::is_same_v<T, HttpFilter>;
+    if (is_recursive && nesting_ >= HttpFilter::kMaxNesting)
+      return fail("filters nested too deeply");
+    nesting_ += is_recursive;
+    const bool is_complete = out.visit([this](auto& payload) { return this->read(payload); });
+    nesting_ -= is_recursive;
+    return is_complete || push(0);
   }
   template <class T>
   bool read(T& out) {
     static_assert(std::is_aggregate_v<T> && !WireEnum<T>);
-    return with_fields(out, [this](auto&... field) { return read_all(field...); });
+    return with_fields(out, [this](auto&... field) { return this->read_all(field...); });
   }
 
  private:
@@ -261,18 +267,6 @@ class Decoder {
         out.emplace_back();
     }
     return true;
-  }
-
-  template <class T, std::size_t... I>
-  bool read_case(T& out, std::size_t index, std::index_sequence<I...>) {
-    constexpr bool is_recursive = std::is_same_v<T, HttpFilter>;
-    if (is_recursive && nesting_ >= HttpFilter::kMaxNesting)
-      return fail("filters nested too deeply");
-    nesting_ += is_recursive;
-    bool done = false;
-    ((I == index && (done = read(out.template get_at<I>()), true)) || ...);
-    nesting_ -= is_recursive;
-    return done || push(0);
   }
 
   template <class T>

@@ -205,20 +205,15 @@ class Encoder {
   template <WireEnum T>
   void put(const T& value) {
     put_varint(value.index());
-    put_case(value, std::make_index_sequence<T::kSize>());
+    value.visit([this](const auto& payload) { this->put(payload); });
   }
   template <class T>
   void put(const T& value) {
     static_assert(std::is_aggregate_v<T> && !WireEnum<T>);
-    detail::with_fields(value, [this](const auto&... field) { (put(field), ...); });
+    detail::with_fields(value, [this](const auto&... field) { (this->put(field), ...); });
   }
 
  private:
-  template <class T, std::size_t... I>
-  void put_case(const T& value, std::index_sequence<I...>) {
-    ((I == value.index() && (put(value.template get_at<I>()), true)) || ...);
-  }
-
   void put_text(std::string_view text) {
     put_varint(text.size());
     sink_.raw(std::as_bytes(std::span(text)));

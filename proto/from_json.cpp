@@ -97,10 +97,10 @@ class Reader {
     if (json.kind != Kind::kObject)
       return fail("expected an object");
     out.clear();
-    for (const auto& [name, value] : json.members) {
-      out.emplace_back(name, V{});
-      if (!get(value, out.back().second))
-        return within(name);
+    for (std::size_t i = 0; i < json.items.size(); ++i) {
+      out.emplace_back(json.names[i], V{});
+      if (!get(json.items[i], out.back().second))
+        return within(json.names[i]);
     }
     return true;
   }
@@ -125,16 +125,16 @@ class Reader {
   template <WireEnum T>
   bool get(const JsonValue& json, T& out) {
     const bool is_bare = json.kind == Kind::kString;
-    if (!is_bare && (json.kind != Kind::kObject || json.members.size() != 1))
+    if (!is_bare && (json.kind != Kind::kObject || json.names.size() != 1))
       return fail("expected the name of a case, or an object with it as only key");
-    const std::string& name = is_bare ? json.text : json.members[0].first;
+    const std::string& name = is_bare ? json.text : json.names[0];
     for (std::size_t i = 0; i < T::kSize; ++i) {
       if (T::kNames[i] == name) {
         out.reset_to(i);
         const JsonValue nothing;
-        return get_case(is_bare ? nothing : json.members[0].second, out,
-                        std::make_index_sequence<T::kSize>()) ||
-               within(name);
+        const JsonValue& inner = is_bare ? nothing : json.items[0];
+        const auto get_payload = [&](auto& payload) { return this->get(inner, payload); };
+        return out.visit(get_payload) || within(name);
       }
     }
     return fail("no case \"" + name + "\" in " + std::string(kTypeName<T>));
@@ -149,13 +149,13 @@ class Reader {
     } else {
       if (json.kind != Kind::kObject)
         return fail("expected an object");
-      for (const auto& [name, value] : json.members)
+      for (const std::string& name : json.names)
         if (std::find(kFieldNames<T>.begin(), kFieldNames<T>.end(), name) == kFieldNames<T>.end())
           return fail("no field \"" + name + "\"");
     }
     return detail::with_fields(out, [&](auto&... field) {
       std::size_t index = 0;
-      return (get_field<T>(json, index++, field) && ...);
+      return (this->get_field<T>(json, index++, field) && ...);
     });
   }
 
@@ -169,16 +169,9 @@ class Reader {
     return false;
   }
   static const JsonValue* only_member(const JsonValue& json, std::string_view name) {
-    return json.members.size() == 1 && json.members[0].first == name ? &json.members[0].second
-                                                                     : nullptr;
+    return json.names.size() == 1 && json.names[0] == name ? &json.items[0] : nullptr;
   }
 
-  template <class T, std::size_t... I>
-  bool get_case(const JsonValue& json, T& out, std::index_sequence<I...>) {
-    bool done = false;
-    ((I == out.index() && (done = get(json, out.template get_at<I>()), true)) || ...);
-    return done;
-  }
   // A field that is left out is null, which only optional ones accept.
   template <class T, class Field>
   bool get_field(const JsonValue& json, std::size_t index, Field& field) {
@@ -279,9 +272,9 @@ std::expected<void, std::string> read_message(const JsonValue& json, Message& ou
 }  // namespace
 
 const JsonValue* JsonValue::find(std::string_view name) const {
-  for (const auto& [key, value] : members)
-    if (key == name)
-      return &value;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name)
+      return &items[i];
   return nullptr;
 }
 

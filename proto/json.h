@@ -10,7 +10,6 @@
 #include <expected>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "proto/client_message.h"
@@ -29,8 +28,8 @@ struct JsonValue {
   bool boolean = false;
   double number = 0;
   std::string text;
-  std::vector<JsonValue> items;
-  std::vector<std::pair<std::string, JsonValue>> members;
+  std::vector<JsonValue> items;    // of an array, or the values of an object
+  std::vector<std::string> names;  // of an object: names[i] is the key of items[i]
 
   const JsonValue* find(std::string_view name) const;
 };

@@ -131,12 +131,12 @@ class Filler {
     coverage.size = T::kSize;
     coverage.seen.insert(index);
     out.reset_to(index);
-    out.visit([this](auto& payload) { fill(payload); });
+    out.visit([this](auto& payload) { this->fill(payload); });
   }
   template <class T>
   void fill(T& out) {
     static_assert(std::is_aggregate_v<T> && !WireEnum<T>);
-    detail::with_fields(out, [this](auto&... field) { (fill(field), ...); });
+    detail::with_fields(out, [this](auto&... field) { (this->fill(field), ...); });
   }
 
  private:

@@ -217,10 +217,11 @@ struct EnumAccess {
     const std::size_t index = object.index();
     using Result = decltype(visitor(object.template get_at<0>()));
     if constexpr (std::is_void_v<Result>) {
-      ((I == index && (visitor(object.template get_at<I>()), true)) || ...);
+      static_cast<void>(((I == index && (visitor(object.template get_at<I>()), true)) || ...));
     } else {
       Result result{};
-      ((I == index && (result = visitor(object.template get_at<I>()), true)) || ...);
+      static_cast<void>(
+          ((I == index && (result = visitor(object.template get_at<I>()), true)) || ...));
       return result;
     }
   }

@@ -114,7 +114,7 @@ class Renderer {
   }
   template <WireEnum T>
   void put(const T& value) {
-    put_case(value, std::make_index_sequence<T::kSize>());
+    value.visit([&](const auto& payload) { this->put_payload(value.name(), payload); });
   }
   template <class T>
   void put(const T& value) {
@@ -122,16 +122,12 @@ class Renderer {
     out_ += Positional<T> ? '[' : '{';
     detail::with_fields(value, [this](const auto&... field) {
       std::size_t index = 0;
-      (put_field<T>(index++, field), ...);
+      (this->put_field<T>(index++, field), ...);
     });
     out_ += Positional<T> ? ']' : '}';
   }
 
  private:
-  template <class T, std::size_t... I>
-  void put_case(const T& value, std::index_sequence<I...>) {
-    ((I == value.index() && (put_payload(value.name(), value.template get_at<I>()), true)) || ...);
-  }
   void put_payload(std::string_view name, const Unit&) { append_json_string(out_, name); }
   template <class Payload>
   void put_payload(std::string_view name, const Payload& payload) {
