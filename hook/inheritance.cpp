@@ -154,23 +154,67 @@ Record* make_record(const InheritedFile& from) {
   return record;
 }
 
-// Puts the file at its descriptor, and at the standard ones that whoever started this program may
-// have put it at. A file that is nowhere is closed.
-void restore(const InheritedFile& from) {
-  Record* record = make_record(from);
-  if (record == nullptr) {
-    return;
+// The next file of the text; false at its end.
+bool read_file(const char*& at, InheritedFile& file) {
+  uint64_t* fields = &file.fd;
+  bool ok = true;
+  for (int i = 0; i < kFields && ok; ++i) {
+    ok = read_number(at, fields[i]);
   }
-  for (int fd = 0; fd <= 2; ++fd) {
-    if (static_cast<uint64_t>(fd) != from.fd && !has_record(fd) && is_same_file(fd, from)) {
-      record->references.fetch_add(1, std::memory_order_relaxed);
-      attach(fd, record);
+  return ok;
+}
+
+// The record that has this handle already, with a reference for the caller; or nullptr.
+Record* find_record(uint64_t handle) {
+  int end = fd_table_end.load(std::memory_order_acquire);
+  for (int fd = 0; fd < end; ++fd) {
+    RecordRef found(fd, RecordType::kFile);
+    if (found && found->file.handle == handle) {
+      found->references.fetch_add(1, std::memory_order_relaxed);
+      return found.get();
     }
   }
-  if (from.fd < kMaxDescriptors && !has_record(static_cast<int>(from.fd)) &&
-      is_same_file(static_cast<int>(from.fd), from)) {
-    attach(static_cast<int>(from.fd), record);
-  } else {
+  return nullptr;
+}
+
+// Puts the file at one descriptor. Duplicates share a record.
+void restore_at(int fd, const InheritedFile& from) {
+  if (has_record(fd) || !is_same_file(fd, from)) {
+    return;
+  }
+  Record* record = find_record(from.handle);
+  if (record == nullptr) {
+    record = make_record(from);
+  }
+  if (record != nullptr) {
+    attach(fd, record);
+  }
+}
+
+// At its descriptor, and at the standard ones that whoever started this program may have put it at.
+void restore(const InheritedFile& from) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    restore_at(fd, from);
+  }
+  if (from.fd < kMaxDescriptors) {
+    restore_at(static_cast<int>(from.fd), from);
+  }
+}
+
+// Closes the handle of a file that is at no descriptor of this program; once, although a handle
+// is mentioned for each of its descriptors.
+void close_unless_used(const InheritedFile& file, const char* files, const char* mention) {
+  InheritedFile earlier = {};
+  for (const char* at = files; at != mention && read_file(at, earlier);) {
+    if (earlier.handle == file.handle && at != mention) {
+      return;
+    }
+  }
+  Record* record = find_record(file.handle);
+  if (record == nullptr) {
+    record = make_record(file);
+  }
+  if (record != nullptr) {
     release_record(record);  // the last reference closes the handle
   }
 }
@@ -224,20 +268,18 @@ void take_inherited_keys() {
 }
 
 void take_inherited_files() {
-  const char* at = inherited_text();
-  if (at == nullptr) {
+  const char* files = inherited_text();
+  uint64_t key;
+  if (files == nullptr) {
     return;
   }
-  uint64_t key;
-  bool more = read_number(at, key) && read_number(at, key);
-  while (more) {
+  if (read_number(files, key) && read_number(files, key)) {
     InheritedFile file = {};
-    uint64_t* fields = &file.fd;
-    for (int i = 0; i < kFields && more; ++i) {
-      more = read_number(at, fields[i]);
-    }
-    if (more) {
+    for (const char* at = files; read_file(at, file);) {
       restore(file);
+    }
+    for (const char* at = files; read_file(at, file);) {
+      close_unless_used(file, files, at);
     }
   }
   remove_variable();
