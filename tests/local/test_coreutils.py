@@ -137,11 +137,15 @@ class Directories(LocalTest):
 
     def test_tar_packs_a_tree_of_the_pod(self):
         need("tar")
-        archive, _ = self.run_remote("tar", "--exclude=fifo", "-C", "/", "-cf", "-", "data")
+        archive, _ = self.run_remote("tar", "--exclude=fifo", "-cf", "-", "/data")
         subprocess.run(["tar", "-xf", "-", "-C", self.work], input=archive, check=True)
         expected = self.pod.tree("/data")
         del expected["fifo"]
         self.assertEqual(expected, describe_tree(os.path.join(self.work, "data")))
+        archive, _ = self.run_remote("tar", "-C", "/data/catalog", "-cf", "-", ".")
+        os.mkdir(os.path.join(self.work, "catalog"))
+        subprocess.run(["tar", "-xf", "-", "-C", os.path.join(self.work, "catalog")], input=archive, check=True)
+        self.assertEqual(self.pod.tree("/data/catalog"), describe_tree(os.path.join(self.work, "catalog")))
 
     def test_diff_compares_with_a_local_tree(self):
         self.run_remote("cp", "-r", "/data/images", self.work)

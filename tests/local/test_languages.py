@@ -2,7 +2,7 @@
 import os
 import zlib
 
-from support import LocalTest, build_once, compile_with, need, python_with, wait_until
+from support import LocalTest, build_once, compile_with, need, python_with, read_file
 
 
 def crc_lines(top):
@@ -96,7 +96,8 @@ class Python(Cases, LocalTest):
 
 class Node(Cases, LocalTest):
     def start(self):
-        return [need("node"), self.app("probe.mjs")]
+        # Like any project of its user, in the working directory: that is local.
+        return [need("node"), self.local_file("probe.mjs", read_file(self.app("probe.mjs")))]
 
     def test_streams_a_file(self):
         data = self.pod.read("/data/archive.bin")
