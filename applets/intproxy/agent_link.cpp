@@ -11,6 +11,8 @@ namespace {
 
 // What one sender may send before the next one gets its turn.
 constexpr std::size_t kQuantum = 64 * 1024;
+// A Close leaves with the next request: one packet and one wake-up of the agent less per file.
+constexpr std::chrono::milliseconds kLinger{2};
 
 net::Chunk chunk_of(proto::Bytes&& bytes) {
   const std::size_t size = bytes.size();
@@ -57,6 +59,7 @@ AgentLink::AgentLink(net::Loop& loop, Fd socket, std::string peer_name, Options 
       options_(options),
       control_(std::make_shared<Sender::Queue>()),
       timer_(loop),
+      linger_(loop),
       stream_(std::make_unique<net::Stream>(loop, std::move(socket), peer_name_)) {
   file_sender_ = std::make_unique<Sender>(*this);
   simple_sender_ = std::make_unique<Sender>(*this);
@@ -98,8 +101,9 @@ void AgentLink::on_bytes(std::size_t count) {
   while (!is_lost_) {
     auto message = decoder_.next();
     if (!message) {
-      lose({ErrorCode::kPeer, "read from " + peer_name_ + ": " + message.error().what +
-                                  " at byte " + std::to_string(message.error().offset),
+      lose({ErrorCode::kPeer,
+            "read from " + peer_name_ + ": " + message.error().what + " at byte " +
+                std::to_string(message.error().offset),
             "The agent may be of another kind or a damaged connection is in between.", 0});
       return;
     }
@@ -144,9 +148,9 @@ void AgentLink::on_message(proto::DaemonMessage&& message) {
       return;
     case M::index_of<"ReverseDnsLookup">: {
       auto& response = message.get<"ReverseDnsLookup">();
-      answer_next(pending_reverse_, response ? std::move(response->hostname)
-                                             : proto::Res<std::string>(
-                                                   std::unexpected(std::move(response.error()))));
+      answer_next(pending_reverse_,
+                  response ? std::move(response->hostname)
+                           : proto::Res<std::string>(std::unexpected(std::move(response.error()))));
       return;
     }
     default:
@@ -258,9 +262,9 @@ void AgentLink::release_input() {
 
 void AgentLink::on_ping_timer() {
   if (pong_is_due_ && !heard_since_ping_ && input_holds_ == 0) {
-    lose({ErrorCode::kTimeout, "wait for " + peer_name_ + ": nothing was heard for " +
-                                   std::to_string(options_.ping_interval.count() / 1000) +
-                                   " seconds",
+    lose({ErrorCode::kTimeout,
+          "wait for " + peer_name_ + ": nothing was heard for " +
+              std::to_string(options_.ping_interval.count() / 1000) + " seconds",
           "", 0});
     return;
   }
@@ -276,6 +280,7 @@ void AgentLink::lose(Error why) {
   is_lost_ = true;
   loss_ = std::move(why);
   timer_.stop();
+  linger_.stop();
   stream_.reset();
   active_.clear();
   const std::shared_ptr<bool> alive = alive_;
@@ -316,9 +321,8 @@ void AgentLink::send_file(proto::FileRequest&& request, FileCallback reply) {
     // A path that is not UTF-8 cannot travel: no such file, as far as the agent can tell.
     FileCallback refused = std::move(pending_files_.back());
     pending_files_.pop_back();
-    loop_.defer([refused = std::move(refused)]() mutable {
-      refused(std::unexpected(io_error(EILSEQ)));
-    });
+    loop_.defer(
+        [refused = std::move(refused)]() mutable { refused(std::unexpected(io_error(EILSEQ))); });
   }
 }
 
@@ -326,7 +330,7 @@ void AgentLink::send_without_reply(proto::FileRequest request) {
   if (!is_lost_) {
     auto message = proto::ClientMessage::make<"FileRequest">();
     message.get<"FileRequest">() = std::move(request);
-    enqueue(file_sender_->queue_, std::move(message));
+    enqueue(file_sender_->queue_, std::move(message), Urgency::kCanWait);
   }
 }
 
@@ -342,11 +346,10 @@ void AgentLink::resolve(proto::GetAddrInfoRequestV2 request, Reply<proto::DnsLoo
   if (refuse_if_lost(reply)) {
     return;
   }
-  auto message =
-      supports(proto::Gate::kAddrinfoV2)
-          ? proto::ClientMessage::make<"GetAddrInfoRequestV2">(std::move(request))
-          : proto::ClientMessage::make<"GetAddrInfoRequest">(
-                proto::GetAddrInfoRequest{std::move(request.node)});
+  auto message = supports(proto::Gate::kAddrinfoV2)
+                     ? proto::ClientMessage::make<"GetAddrInfoRequestV2">(std::move(request))
+                     : proto::ClientMessage::make<"GetAddrInfoRequest">(
+                           proto::GetAddrInfoRequest{std::move(request.node)});
   pending_lookups_.push_back(std::move(reply));
   if (!enqueue(simple_sender_->queue_, std::move(message))) {
     Reply<proto::DnsLookup> refused = std::move(pending_lookups_.back());
@@ -366,14 +369,14 @@ void AgentLink::resolve_reverse(proto::Ip address, Reply<std::string> reply) {
     return;
   }
   pending_reverse_.push_back(std::move(reply));
-  simple_sender_->send(proto::ClientMessage::make<"ReverseDnsLookup">(
-      proto::ReverseDnsLookupRequest{address}));
+  simple_sender_->send(
+      proto::ClientMessage::make<"ReverseDnsLookup">(proto::ReverseDnsLookupRequest{address}));
 }
 
 // ---- sending
 
-bool AgentLink::enqueue(const std::shared_ptr<Sender::Queue>& queue,
-                        proto::ClientMessage&& message) {
+bool AgentLink::enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message,
+                        Urgency urgency) {
   if (is_lost_) {
     return true;
   }
@@ -397,7 +400,15 @@ bool AgentLink::enqueue(const std::shared_ptr<Sender::Queue>& queue,
     queue->credit = 0;
     active_.push_back(queue);
   }
-  schedule_pump();
+  if (urgency == Urgency::kNow) {
+    schedule_pump();
+  } else if (!pump_is_scheduled_ && !linger_is_running_) {
+    linger_is_running_ = true;
+    linger_.start(kLinger, [this] {
+      linger_is_running_ = false;
+      pump();
+    });
+  }
   return true;
 }
 

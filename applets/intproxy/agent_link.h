@@ -147,7 +147,9 @@ class AgentLink {
   void on_ping_timer();
   void send_control(proto::ClientMessage&& message);
   // False when the message cannot be encoded; then nothing was queued.
-  bool enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message);
+  enum class Urgency { kNow, kCanWait };
+  bool enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message,
+               Urgency urgency = Urgency::kNow);
   template <class T>
   void answer_next(std::deque<Reply<T>>& pending, proto::Res<T>&& result);
   // A request that comes after the loss: its caller must not be called back before it returns.
@@ -173,6 +175,7 @@ class AgentLink {
   bool pong_is_due_ = false;
   bool heard_since_ping_ = false;
   bool pump_is_scheduled_ = false;
+  bool linger_is_running_ = false;
   int input_holds_ = 0;
   Error loss_;
   proto::SemVer version_;
@@ -193,6 +196,7 @@ class AgentLink {
 
   proto::StreamDecoder<proto::DaemonMessage> decoder_;
   net::Timer timer_;
+  net::Timer linger_;
   std::unique_ptr<net::Stream> stream_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
