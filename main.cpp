@@ -8,9 +8,12 @@ using enum mirrord::Visibility;
 // clang-format off
 constexpr mirrord::Applet kApplets[] = {
     {"agent",    "run next to a target (started by mirrord itself)",          kHidden, mirrord::agent_main},
+    {"config",   "list the configuration keys, explain what is remote",      kPublic, mirrord::config_main},
     {"demo",     "run a program in a pod made on this machine: no cluster, no root", kPublic, mirrord::demo_main},
     {"exec",     "run a program in the context of a target",                  kPublic, mirrord::exec_main},
+    {"extract",  "write the hook library to a directory",                     kHidden, mirrord::extract_main},
     {"intproxy", "serve the hooked processes of one run (started by mirrord)", kHidden, mirrord::intproxy_main},
+    {"verify-config", "check a configuration file",                          kHidden, mirrord::verify_config_main},
     {"wire",     "translate messages of the agent protocol between hex and JSON", kPublic, mirrord::wire_main},
 };
 // clang-format on

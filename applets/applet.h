@@ -32,7 +32,10 @@ int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
 int demo_main(int argc, char** argv);
+int config_main(int argc, char** argv);
 int exec_main(int argc, char** argv);
+int extract_main(int argc, char** argv);
+int verify_config_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
 int wire_main(int argc, char** argv);
 

@@ -27,6 +27,7 @@ struct Target {
   TargetKind kind = TargetKind::kTargetless;
   int32_t pid = 0;           // kProcess
   std::string name;          // kContainer: name or id; kKubernetes: the target as written
+  std::string name_space;    // of Kubernetes; empty: the context's
   std::string address;       // kAddress: HOST:PORT as written
   bool is_explicit = false;  // the user named it (also the word `targetless`)
 };
@@ -85,7 +86,7 @@ struct ProxyOptions {
   uint64_t idle_timeout_seconds = 5;
   uint64_t ping_interval_seconds = 30;
   std::string log_level = "mirrord=info,warn";
-  std::string log_destination;  // resolved: always a file
+  std::string log_destination;  // a file; empty: in the session's directory
   bool json_log = true;
 };
 

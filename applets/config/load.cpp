@@ -87,7 +87,7 @@ class Loader {
     config.key_is_generated = key->is_generated;
     if (has_file_)
       config.file = file_.name;
-    verify(config, values);
+    verify(config, values, request_.is_target_final);
     if (!errors_.empty())
       return std::unexpected(std::move(errors_));
     return config;

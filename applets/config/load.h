@@ -24,6 +24,8 @@ struct LoadRequest {
   std::string file;  // empty: none; "-": JSON from standard input
   Overrides overrides;
   Environment environment = process_environment;
+  // False: an editor may still choose a target, so its absence is no conflict.
+  bool is_target_final = true;
 };
 
 // Flags win over the environment, that over the file, that over defaults. All errors are

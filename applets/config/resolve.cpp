@@ -82,6 +82,7 @@ Target resolve_target(Values& values) {
       values.error(values.outside("target.path") ? "target.path" : "target", parsed.error().what,
                    parsed.error().hint);
   }
+  target.name_space = values.text("target.namespace");
   const std::string address = values.text("connect_tcp");
   if (address.empty())
     return target;

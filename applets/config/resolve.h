@@ -10,6 +10,7 @@ namespace mirrord::config {
 ResolvedConfig resolve(Values& values, const Environment& environment);
 
 // Conflicts between keys, patterns and filters that do not parse; adds warnings.
-void verify(ResolvedConfig& config, Values& values);
+// `is_target_final`: see LoadRequest.
+void verify(ResolvedConfig& config, Values& values, bool is_target_final);
 
 }  // namespace mirrord::config

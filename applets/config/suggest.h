@@ -13,7 +13,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 // Keeps the nearest of the words that it is offered.
 class Nearest {
  public:
-  explicit Nearest(std::string_view wanted) : wanted_(wanted), least_(wanted.size() / 3 + 2) {}
+  explicit Nearest(std::string_view wanted)
+      : wanted_(wanted), least_(wanted.size() / 3 + (wanted.size() < 3 ? 2 : 1)) {}
   // `word` is compared; `result` is what found() returns for it.
   void offer(std::string_view word, std::string_view result);
   void offer(std::string_view word) { offer(word, word); }

@@ -120,9 +120,7 @@ void check_http_filter(Values& values) {
     values.error(kHttpFilter, "has more than one filter", "Join them with any_of or all_of.");
 }
 
-void check_incoming(const ResolvedConfig& config, Values& values,
-                    std::vector<std::string>& warnings) {
-  constexpr std::string_view kIncoming = "feature.network.incoming";
+void check_incoming(Values& values, std::vector<std::string>& warnings) {
   const Node* ignored = values.node("feature.network.incoming.ignore_ports");
   if (ignored != nullptr && !ignored->items.empty() &&
       values.node("feature.network.incoming.ports") != nullptr)
@@ -135,20 +133,14 @@ void check_incoming(const ResolvedConfig& config, Values& values,
   check_port_pairs("feature.network.incoming.port_mapping", values, &warnings);
   check_port_pairs("feature.network.incoming.listen_ports", values, nullptr);
   check_http_filter(values);
-  if (config.target.kind == TargetKind::kTargetless &&
-      config.network.incoming == IncomingMode::kSteal)
-    values.error(kIncoming, "cannot steal traffic without a target",
-                 "Name a target, or set the mode to off.");
 }
 
-void check_rest(const ResolvedConfig& config, Values& values, std::vector<std::string>& warnings) {
+void check_rest(Values& values, std::vector<std::string>& warnings) {
   const uint64_t longest = values.number("startup_retry.max_ms");
   if (longest == 0)
     values.error("startup_retry.max_ms", "must be above 0");
   else if (values.number("startup_retry.min_ms") > longest)
     values.error("startup_retry.min_ms", "is above startup_retry.max_ms");
-  if (config.target.kind == TargetKind::kTargetless && values.boolean("agent.ephemeral"))
-    values.error("agent.ephemeral", "needs a target", "Name a target, or switch it off.");
   if (values.maybe_boolean("operator").value_or(false))
     values.error("operator", "this version has no support for the operator",
                  "Remove the key or set it to false.");
@@ -166,14 +158,26 @@ void check_rest(const ResolvedConfig& config, Values& values, std::vector<std::s
   }
 }
 
+void check_targetless(const ResolvedConfig& config, Values& values) {
+  if (config.network.incoming == IncomingMode::kSteal)
+    values.error(values.outside("feature.network.incoming.mode") ? "feature.network.incoming.mode"
+                                                                 : "feature.network.incoming",
+                 "cannot steal traffic without a target", "Name a target, or set the mode to off.");
+  if (values.boolean("agent.ephemeral"))
+    values.error("agent.ephemeral", "needs a target", "Name a target, or switch it off.");
+}
+
 }  // namespace
 
-void verify(ResolvedConfig& config, Values& values) {
+void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
   check_environment(config, values);
   check_files(config, values, config.warnings);
   check_network(config, values, config.warnings);
-  check_incoming(config, values, config.warnings);
-  check_rest(config, values, config.warnings);
+  check_incoming(values, config.warnings);
+  check_rest(values, config.warnings);
+  if (config.target.kind == TargetKind::kTargetless &&
+      (is_target_final || config.target.is_explicit))
+    check_targetless(config, values);
 }
 
 }  // namespace mirrord::config

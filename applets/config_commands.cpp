@@ -1,0 +1,305 @@
+// applets/config_commands.cpp — commands about the configuration: `verify-config`, `config keys`,
+// `config explain-path`, `config explain-address`; and `extract`, which writes the hook out.
+#include <cstdio>
+#include <string>
+
+#include "applets/applet.h"
+#include "applets/config/filters.h"
+#include "applets/config/keys.h"
+#include "applets/config/load.h"
+#include "applets/config/path_mapping.h"
+#include "applets/config/path_rules.h"
+#include "applets/exec.h"
+#include "applets/exec_flags.h"
+#include "applets/hook_file.h"
+#include "applets/json_text.h"
+#include "hook/image.h"
+
+namespace mirrord {
+namespace {
+
+using config::RuleGroup;
+
+int report_all(const std::vector<Error>& errors) {
+  int code = 1;
+  for (const Error& error : errors)
+    code = report_error(error);
+  return code;
+}
+
+// --- verify-config ---
+
+std::string json_list(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts)
+    out += (out.empty() ? "" : ",") + json_quoted(text);
+  return "[" + out + "]";
+}
+
+// The target in the form that editor plugins know: {"deployment":"x","container":null}.
+std::string target_json(const config::Target& target) {
+  switch (target.kind) {
+    case config::TargetKind::kTargetless:
+      return target.is_explicit ? "\"targetless\"" : "null";
+    case config::TargetKind::kDemo:
+      return "\"demo\"";
+    case config::TargetKind::kProcess:
+      return "{\"process\":" + std::to_string(target.pid) + "}";
+    case config::TargetKind::kContainer:
+      return "{\"container\":" + json_quoted(target.name) + "}";
+    case config::TargetKind::kAddress:
+      return "{\"address\":" + json_quoted(target.address) + "}";
+    case config::TargetKind::kKubernetes:
+      break;
+  }
+  constexpr std::string_view kContainer = "/container/";
+  std::string_view text = target.name;
+  const std::size_t at = text.rfind(kContainer);
+  const std::string container =
+      at == text.npos ? "null" : json_quoted(text.substr(at + kContainer.size()));
+  text = text.substr(0, at);
+  const std::size_t slash = text.find('/');
+  std::string_view kind = text.substr(0, slash);
+  kind = kind == "deploy" ? "deployment" : kind;
+  return "{" + json_quoted(kind) + ":" + json_quoted(text.substr(slash + 1)) +
+         ",\"container\":" + container + "}";
+}
+
+void print_success(const config::ResolvedConfig& config) {
+  const std::string text =
+      "{\n  \"type\": \"Success\",\n  \"config\": {\n    \"path\": " + target_json(config.target) +
+      ",\n    \"namespace\": " +
+      (config.target.name_space.empty() ? "null" : json_quoted(config.target.name_space)) +
+      "\n  },\n  \"warnings\": " + json_list(config.warnings) +
+      ",\n  \"compatible_target_types\": [\"targetless\",\"pod\",\"deployment\",\"rollout\","
+      "\"job\",\"cronjob\",\"statefulset\",\"service\",\"replicaset\"]\n}";
+  std::puts(text.c_str());
+}
+
+void print_failure(const std::vector<Error>& errors) {
+  std::vector<std::string> texts;
+  for (const Error& error : errors)
+    texts.push_back("Failed to verify mirrord config: " + error.what +
+                    (error.hint.empty() ? "" : " (" + error.hint + ")"));
+  std::puts(("{\n  \"type\": \"Fail\",\n  \"errors\": " + json_list(texts) + "\n}").c_str());
+}
+
+// --- config explain-path ---
+
+constexpr std::string_view kGroupNames[config::kGroupCount] = {
+    "feature.fs.not_found", "feature.fs.read_write",   "feature.fs.read_only",
+    "feature.fs.local",     "built-in not-found list", "built-in remote list",
+    "built-in local list",  "feature.fs.mapping",
+};
+
+std::string_view decision_name(local::Decision decision) {
+  switch (decision) {
+    case local::Decision::kLocal:
+      return "local";
+    case local::Decision::kRemote:
+      return "remote";
+    case local::Decision::kNotFound:
+      return "not found";
+  }
+  return "";
+}
+
+std::string_view mode_name(config::FileMode mode) {
+  switch (mode) {
+    case config::FileMode::kLocal:
+      return "local";
+    case config::FileMode::kLocalWithOverrides:
+      return "localwithoverrides";
+    case config::FileMode::kRead:
+      return "read";
+    case config::FileMode::kWrite:
+      return "write";
+  }
+  return "";
+}
+
+bool rule_matches(const config::PathRule& rule, const std::string& path) {
+  const std::vector<config::PathRule> one = {{rule.pattern, RuleGroup::kReadWrite}};
+  const auto table =
+      config::compile_paths(one, config::FileMode::kLocalWithOverrides, config::LetterCase::kFold);
+  return table && config::evaluate_path(*table, path) != 0;
+}
+
+void explain_rules(const std::vector<config::PathRule>& rules, const std::string& path) {
+  for (unsigned group = 0; group < config::kGroupCount; ++group) {
+    for (const config::PathRule& rule : rules) {
+      if (rule.group == static_cast<RuleGroup>(group) && rule_matches(rule, path))
+        std::printf("  matches %s: %s\n", kGroupNames[group].data(), rule.pattern.c_str());
+    }
+  }
+}
+
+Status explain_path(const config::ResolvedConfig& config, const std::string& path) {
+  const auto rules = config::path_rules(
+      config.files, config::path_context(config::process_environment, std::string()));
+  MIRRORD_TRY(table, config::compile_paths(rules, config.files.mode, config::LetterCase::kFold));
+  MIRRORD_TRY(mapping, config::PathMapping::create(config.files.mapping));
+  const std::string mapped =
+      path.starts_with('/') ? mapping.map(path).value_or(path) : std::string(path);
+  if (mapped != path)
+    std::printf("mapped to: %s\n", mapped.c_str());
+  const uint8_t outcome = config::evaluate_path(table, mapped);
+  const bool is_relative = !path.starts_with('/');
+  const auto shown = [&](local::Decision decision) {
+    const bool stays = is_relative && decision == local::Decision::kRemote;
+    return std::string(decision_name(stays ? local::Decision::kLocal : decision));
+  };
+  std::printf("reading: %s\nwriting: %s\nfile mode: %s%s\n",
+              shown(local::read_decision(outcome)).c_str(),
+              shown(local::write_decision(outcome)).c_str(), mode_name(config.files.mode).data(),
+              is_relative ? "; a relative path is never remote" : "");
+  explain_rules(rules, mapped);
+  return {};
+}
+
+// --- config explain-address ---
+
+std::string decide_filter(const config::AddressFilter& filter, config::FilterGrammar grammar,
+                          const config::Destination& to) {
+  for (const std::string& text : filter.entries) {
+    const auto entry = config::parse_filter(text, grammar);
+    if (entry && config::filter_matches(*entry, to))
+      return (filter.side == config::FilterSide::kRemote ? "remote" : "local") +
+             (" (matches `" + text + "`)");
+  }
+  if (filter.side == config::FilterSide::kRemote)
+    return "local (not in the filter's remote list)";
+  return filter.side == config::FilterSide::kLocal ? "remote (not in the filter's local list)"
+                                                   : "remote";
+}
+
+Status explain_address(const config::ResolvedConfig& config, const std::string& text) {
+  MIRRORD_TRY(entry, config::parse_filter(text, config::FilterGrammar::kOutgoing));
+  config::Destination to;
+  to.protocol = entry.rule.protocol;
+  to.name = entry.name;
+  to.family = entry.rule.family;
+  std::copy(std::begin(entry.rule.address), std::end(entry.rule.address), to.address);
+  to.port = entry.rule.port;
+  const config::NetworkRules& network = config.network;
+  if (!to.name.empty())
+    std::printf("look-up: %s\n",
+                network.dns
+                    ? decide_filter(network.dns_filter, config::FilterGrammar::kDns, to).c_str()
+                    : "local (DNS is switched off)");
+  const auto connection = [&](local::FilterProtocol protocol, bool is_on) {
+    to.protocol = protocol;
+    return is_on ? decide_filter(network.outgoing_filter, config::FilterGrammar::kOutgoing, to)
+                 : std::string("local (switched off)");
+  };
+  if (entry.rule.protocol != local::FilterProtocol::kUdp)
+    std::printf("TCP: %s\n", connection(local::FilterProtocol::kTcp, network.outgoing_tcp).c_str());
+  if (entry.rule.protocol != local::FilterProtocol::kTcp)
+    std::printf("UDP: %s\n", connection(local::FilterProtocol::kUdp, network.outgoing_udp).c_str());
+  if (network.ignore_localhost)
+    std::puts("loopback addresses: local (feature.network.outgoing.ignore_localhost)");
+  return {};
+}
+
+void print_keys() {
+  for (const config::Key& key : config::all_keys()) {
+    if ((key.marks & (config::kOperator | config::kDeprecated)) != 0)
+      continue;
+    std::string line = std::string(key.path) + "  (" + std::string(key.type) + ")";
+    for (const auto& [label, value] :
+         {std::pair{"default", key.default_text}, std::pair{"env", key.environment},
+          std::pair{"flag", key.flag}, std::pair{"one of", key.words}})
+      if (!value.empty())
+        line += std::string("  ") + label + " " + std::string(value);
+    if (!key.meaning.empty())
+      line += "\n    " + std::string(key.meaning);
+    std::puts(line.c_str());
+  }
+}
+
+constexpr char kConfigHelp[] =
+    "Explains the configuration.\n"
+    "\n"
+    "Usage: mirrord config keys                          list all keys\n"
+    "       mirrord config explain-path [FLAGS] PATH...  remote or local, and by which rule\n"
+    "       mirrord config explain-address [FLAGS] [tcp://|udp://]HOST[:PORT]...\n"
+    "\n"
+    "FLAGS are those of mirrord exec; -f FILE names the configuration.\n";
+
+int explain(int argc, char** argv) {
+  const std::string_view what = argv[0];
+  auto flags = parse_exec_flags(argc, argv);
+  if (!flags)
+    return report_error(flags.error());
+  if (flags->wants_help || flags->command.empty()) {
+    std::fputs(kConfigHelp, flags->wants_help ? stdout : stderr);
+    return flags->wants_help ? 0 : 2;
+  }
+  const auto config = config::load({.file = flags->config_file, .overrides = flags->overrides});
+  if (!config)
+    return report_all(config.error());
+  for (const std::string& word : flags->command) {
+    const Status status =
+        what == "explain-path" ? explain_path(*config, word) : explain_address(*config, word);
+    if (!status)
+      return report_error(status.error());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int config_main(int argc, char** argv) {
+  const std::string_view what = argc > 1 ? argv[1] : "";
+  if (what == "keys") {
+    print_keys();
+    return 0;
+  }
+  if (what == "explain-path" || what == "explain-address")
+    return explain(argc - 1, argv + 1);
+  const bool wants_help = what == "--help" || what == "-h";
+  std::fputs(kConfigHelp, wants_help ? stdout : stderr);
+  return wants_help ? 0 : 2;
+}
+
+int verify_config_main(int argc, char** argv) {
+  config::LoadRequest request;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--ide") {
+      request.is_target_final = false;
+    } else if (word == "--help" || word == "-h") {
+      std::puts(
+          "Checks a configuration file and prints the result as JSON.\n\n"
+          "Usage: mirrord verify-config [--ide] PATH");
+      return 0;
+    } else if (word.starts_with("--") || !request.file.empty()) {
+      return report_error({ErrorCode::kUsage, "unexpected argument `" + std::string(word) + "`",
+                           "Usage: mirrord verify-config [--ide] PATH"});
+    } else {
+      request.file = word;
+    }
+  }
+  if (request.file.empty())
+    return report_error({ErrorCode::kUsage, "no configuration file is named",
+                         "Usage: mirrord verify-config [--ide] PATH"});
+  const auto config = config::load(request);
+  if (config)
+    print_success(*config);
+  else
+    print_failure(config.error());
+  return 0;
+}
+
+int extract_main(int argc, char** argv) {
+  if (argc != 2)
+    return report_error(
+        {ErrorCode::kUsage, "one directory is expected", "Usage: mirrord extract DIRECTORY"});
+  const auto path = extract_file(hook_image(), argv[1], "libmirrord_layer.so");
+  if (!path)
+    return report_error(path.error());
+  std::printf("%s\n", path->c_str());
+  return 0;
+}
+
+}  // namespace mirrord
