@@ -147,19 +147,11 @@ bool is_always_excluded(std::string_view name) {
   return std::ranges::binary_search(kExcluded, name);
 }
 
-Environment select_environment(const Environment& environment, std::span<const std::string> filter,
-                               std::span<const std::string> select) {
-  const auto matches_any = [](std::string_view name, std::span<const std::string> patterns) {
-    return std::ranges::any_of(
-        patterns, [&](const std::string& pattern) { return matches_pattern(name, pattern); });
-  };
-  Environment selected;
-  for (const auto& [name, value] : environment) {
-    const bool is_wanted = select.empty() || matches_any(name, select);
-    if (is_wanted && !is_always_excluded(name) && !matches_any(name, filter))
-      selected.emplace_hint(selected.end(), name, value);
-  }
-  return selected;
+bool is_selected(std::string_view name, std::span<const std::string> filter,
+                 std::span<const std::string> select) {
+  const auto matches = [&](const std::string& pattern) { return matches_pattern(name, pattern); };
+  return (select.empty() || std::ranges::any_of(select, matches)) && !is_always_excluded(name) &&
+         std::ranges::none_of(filter, matches);
 }
 
 }  // namespace mirrord::agent

@@ -23,11 +23,10 @@ void add_environ(Environment& environment, std::string_view content);
 // break the user's own tools and are never lent out.
 [[nodiscard]] bool is_always_excluded(std::string_view name);
 
-// What passes: a selecting pattern matches (no pattern at all selects everything) and no
-// filtering one does. Exclusion wins.
-[[nodiscard]] Environment select_environment(const Environment& environment,
-                                             std::span<const std::string> filter,
-                                             std::span<const std::string> select);
+// Whether a client that asked with these patterns gets the variable: a selecting pattern matches (no
+// pattern at all selects everything), no filtering one does, and it is not always excluded.
+[[nodiscard]] bool is_selected(std::string_view name, std::span<const std::string> filter,
+                               std::span<const std::string> select);
 
 // UTF-8 helpers for everything that the wire carries as text.
 [[nodiscard]] bool is_utf8(std::string_view text);

@@ -17,6 +17,7 @@ namespace mirrord::agent {
 namespace {
 
 constexpr std::size_t kBufferSize = 32 * 1024;
+constexpr std::size_t kLongestRecord = 280;  // a name of 255 bytes
 
 // The fixed part of a record of getdents64(2); the name follows, ended by a NUL.
 struct RecordHead {
@@ -50,18 +51,21 @@ Listing::Listing(Fd directory, bool with_dots)
 bool Listing::fill() {
   if (!buffer_)
     buffer_ = std::make_unique_for_overwrite<std::byte[]>(kBufferSize);
-  const long count = ::syscall(SYS_getdents64, directory_.get(), buffer_.get(), kBufferSize);
-  if (count > 0) {
-    at_ = 0;
-    end_ = static_cast<std::size_t>(count);
-    return true;
-  }
-  if (count == 0 || errno == ENOENT) {  // ENOENT: the directory itself has been removed
-    errno = 0;
+  at_ = end_ = 0;
+  // Until the buffer is full or the directory has ended: to know the end needs a call of its own.
+  while (kBufferSize - end_ >= kLongestRecord) {
+    const long count =
+        ::syscall(SYS_getdents64, directory_.get(), buffer_.get() + end_, kBufferSize - end_);
+    if (count > 0) {
+      end_ += static_cast<std::size_t>(count);
+      continue;
+    }
+    if (count < 0 && errno != ENOENT)  // ENOENT: the directory itself has been removed
+      return end_ > 0;                 // an error comes again after what was read before it
     has_ended_ = true;
+    break;
   }
-  buffer_.reset();
-  return false;
+  return end_ > 0;
 }
 
 Listing::State Listing::load() {
@@ -89,11 +93,13 @@ Listing::State Listing::peek(Attempt attempt) {
   } else {
     State state = State::kEnd;
     while (state == State::kEnd) {
-      if (has_ended_)
-        return State::kEnd;
       if (at_ < end_) {
         state = load();
         continue;
+      }
+      if (has_ended_) {
+        buffer_.reset();
+        return State::kEnd;
       }
       if (attempt == Attempt::kCached && !is_on_memory_)
         return State::kWouldBlock;

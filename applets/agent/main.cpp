@@ -18,6 +18,21 @@
 #include "applets/version.h"
 
 namespace mirrord {
+namespace {
+
+// glibc's; other C libraries have nothing to tune.
+void tune_allocator() {
+#ifdef M_ARENA_MAX
+  constexpr int kKept = 4 << 20;
+  ::mallopt(M_ARENA_MAX, 1);  // an arena per thread would cost more memory than it saves time
+  // Payloads of up to a MiB come and go: giving their pages back each time costs more than the copy.
+  ::mallopt(M_MMAP_THRESHOLD, kKept);
+  ::mallopt(M_TRIM_THRESHOLD, kKept);
+#endif
+}
+
+}  // namespace
+
 namespace agent {
 namespace {
 
@@ -129,9 +144,7 @@ Status serve(const Options& options) {
 }  // namespace agent
 
 int agent_main(int argc, char** argv) {
-#ifdef M_ARENA_MAX
-  ::mallopt(M_ARENA_MAX, 1);  // an arena per thread would cost more memory than it saves time
-#endif
+  tune_allocator();
   // The pool only runs file calls that have to wait for a disk.
   ::setenv("UV_THREADPOOL_SIZE", "4", 1);
   const std::span arguments(argv + 1, static_cast<std::size_t>(argc - 1));

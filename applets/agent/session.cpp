@@ -104,6 +104,11 @@ void Session::receive(std::size_t count) {
     return;
   decoder_.commit(count);
   decode();
+  // At once rather than at the end of the iteration: the client waits for it.
+  if (!pending_.empty() && !has_ended_) {
+    flush();
+    stream_.flush();
+  }
 }
 
 void Session::decode() {
@@ -171,9 +176,10 @@ void Session::switch_version(const proto::SemVer& version) {
 
 void Session::send_environment(const proto::GetEnvVarsRequest& request) {
   proto::RemoteEnvVars variables;
-  for (auto& [name, value] :
-       select_environment(target_.environment, request.env_vars_filter, request.env_vars_select))
-    variables.emplace_back(name, std::move(value));
+  for (const auto& [name, value] : target_.environment) {
+    if (is_selected(name, request.env_vars_filter, request.env_vars_select))
+      variables.emplace_back(name, value);
+  }
   send(DaemonMessage::make<"GetEnvVarsResponse">(std::move(variables)));
 }
 

@@ -13,8 +13,10 @@ using Names = std::vector<std::string>;
 
 Names selected_names(const Environment& environment, const Names& filter, const Names& select) {
   Names names;
-  for (const auto& [name, value] : select_environment(environment, filter, select))
-    names.push_back(name);
+  for (const auto& [name, value] : environment) {
+    if (is_selected(name, filter, select))
+      names.push_back(name);
+  }
   return names;
 }
 
