@@ -1,5 +1,5 @@
-// hook/attributes.cpp — the hooks of extended attributes, which the protocol does not have, and of
-// the working directory, which stays local.
+// hook/attributes.cpp — the hooks of extended attributes and of watches, which the protocol does not
+// have.
 #include "hook/original.h"
 #include "hook/remote_file.h"
 
@@ -74,24 +74,6 @@ int hk_lremovexattr(const char* path, const char* name) {
 
 int hk_fremovexattr(int fd, const char* name) {
   return is_remote_file(fd) ? fail_with(ENOTSUP) : ORIGINAL(fremovexattr)(fd, name);
-}
-
-// A remote directory cannot be the working directory: relative paths are local.
-int hk_chdir(const char* path) {
-  Target target(path, false);
-  if (MIRRORD_LIKELY(target.is_local())) {
-    return ORIGINAL(chdir)(target.path());
-  }
-  mirrord::local::Metadata metadata = {};
-  if (metadata_at(target, 0, metadata) != 0) {
-    return -1;
-  }
-  return fail_with(S_ISDIR(metadata.mode) ? ENOENT : ENOTDIR);
-}
-
-int hk_fchdir(int fd) {
-  REMOTE_FILE_OR(fd, ORIGINAL(fchdir)(fd))
-  return fail_with(record->file.kind == mirrord::local::FileKind::kDirectory ? ENOENT : ENOTDIR);
 }
 
 // Changes of remote paths cannot be watched over the protocol.

@@ -197,6 +197,15 @@ Target::Target(int directory, const char* path, bool write, bool may_be_empty) :
     }
     return;
   }
+  bool is_empty = path == nullptr || path[0] == '\0';
+  if (directory == AT_FDCWD && MIRRORD_UNLIKELY(has_remote_working_directory())) {
+    if (is_empty && !may_be_empty) {
+      kind_ = kNotFound;
+    } else {
+      decide_in_working_directory(write);
+    }
+    return;
+  }
   if (!has_record(directory) || !files_active()) {
     return;
   }
@@ -204,15 +213,68 @@ Target::Target(int directory, const char* path, bool write, bool may_be_empty) :
   if (!record) {
     return;
   }
-  bool is_empty = path == nullptr || path[0] == '\0';
   if (is_empty && !may_be_empty) {
     kind_ = kNotFound;
     return;
   }
-  record->references.fetch_add(1, std::memory_order_relaxed);
-  record_ = record.get();
-  kind_ = is_empty ? kHandle : kRemote;
-  length_ = is_empty ? 0 : strlen(path);
+  if (is_empty) {
+    record->references.fetch_add(1, std::memory_order_relaxed);
+    record_ = record.get();
+    kind_ = kHandle;
+  } else {
+    decide_in(record.get(), write);
+  }
+}
+
+// Below a remote directory everything is remote, but what may be written is decided by the path.
+void Target::decide_in(Record* directory, bool write) {
+  length_ = strlen(path_);
+  if (write && directory->file.path != nullptr) {
+    buffer_ = take_path_buffer();
+    size_t length = buffer_ != nullptr ? join_path(buffer_, directory->file.path, path_) : 0;
+    if (length != 0) {
+      Target joined(buffer_, true);
+      if (joined.kind_ != kRemote) {
+        kind_ = joined.kind_;
+        path_ = buffer_;
+        length_ = length;
+        return;
+      }
+    }
+  }
+  directory->references.fetch_add(1, std::memory_order_relaxed);
+  record_ = directory;
+  kind_ = kRemote;
+}
+
+MIRRORD_SLOW void Target::decide_in_working_directory(bool write) {
+  if (!files_active()) {
+    return;
+  }
+  PathBuffer directory;
+  buffer_ = take_path_buffer();
+  if (directory.data() == nullptr || buffer_ == nullptr ||
+      copy_working_directory(directory.data()) == 0) {
+    return;
+  }
+  if (join_path(buffer_, directory.data(), path_ != nullptr ? path_ : "") == 0) {
+    kind_ = kNotFound;
+    return;
+  }
+  path_ = buffer_;
+  decide(write);
+}
+
+size_t Target::copy_absolute(char* buffer) const {
+  if (record_ != nullptr) {
+    return record_->file.path != nullptr ? join_path(buffer, record_->file.path, path_) : 0;
+  }
+  size_t length = strlen(path_);
+  if (length >= local::kMaxPath) {
+    return 0;
+  }
+  __builtin_memcpy(buffer, path_, length + 1);
+  return length;
 }
 
 Target::~Target() {
@@ -245,30 +307,33 @@ MIRRORD_SLOW void Target::map(bool write) {
   uint64_t hash = hash_text(path_, length_);
   const MapEntry* entry = find_mapped(path_, length_, hash);
   if (entry == nullptr) {
-    buffer_ = take_path_buffer();
+    char* mapped_buffer = take_path_buffer();
     local::PathRequest request = {};
     request.first_length = static_cast<uint32_t>(length_);
     local::MapReply reply = {};
     iovec path = {const_cast<char*>(path_), length_};
-    iovec mapped = {buffer_, local::kMaxPath - 1};
+    iovec mapped = {mapped_buffer, local::kMaxPath - 1};
     Answer answer = {&reply, sizeof reply, &mapped, 1, 0, -1, false};
-    int error = buffer_ == nullptr
+    int error = mapped_buffer == nullptr
                     ? ENOMEM
                     : call({local::MessageType::kMapPath, &request, sizeof request, &path, 1, -1},
                            answer, EIO);
     if (error != 0) {
+      give_path_buffer(mapped_buffer);
       kind_ = kNotFound;
       return;
     }
     size_t mapped_length = least(answer.data_size, local::kMaxPath - 1);
-    buffer_[mapped_length] = '\0';
-    entry = remember(path_, length_, hash, buffer_, mapped_length, reply);
+    mapped_buffer[mapped_length] = '\0';
+    entry = remember(path_, length_, hash, mapped_buffer, mapped_length, reply);
     if (entry == nullptr) {
       kind_ = kind_of(write ? reply.write : reply.read);
-      path_ = buffer_;
+      give_path_buffer(buffer_);
+      path_ = buffer_ = mapped_buffer;
       length_ = mapped_length;
       return;
     }
+    give_path_buffer(mapped_buffer);
   }
   kind_ = kind_of(write ? entry->write : entry->read);
   path_ = entry->text + entry->path_length + 1;

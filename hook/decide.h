@@ -4,6 +4,7 @@
 #include "hook/fd_table.h"
 #include "hook/libc.h"
 #include "hook/session.h"
+#include "hook/working_directory.h"
 
 namespace mirrord::hook {
 
@@ -26,10 +27,14 @@ class Target {
     kNotFound,  // the configuration hides it: ENOENT
   };
 
-  // A path relative to the working directory is local, always.
+  // A path relative to the working directory is local, unless that was set to a remote one.
   Target(const char* path, bool write) : path_(path) {
-    if (path != nullptr && path[0] == '/' && files_active()) {
-      decide(write);
+    if (path != nullptr && path[0] == '/') {
+      if (files_active()) {
+        decide(write);
+      }
+    } else if (MIRRORD_UNLIKELY(has_remote_working_directory())) {
+      decide_in_working_directory(write);
     }
   }
   Target(int directory, const char* path, bool write, bool may_be_empty = false);
@@ -45,6 +50,8 @@ class Target {
     return kind_ == kRemote && record_ != nullptr ? record_->file.handle : 0;
   }
   [[nodiscard]] FileRecord& file() const { return record_->file; }
+  // Writes the absolute path into a path buffer; its length, or 0 when it is not known.
+  size_t copy_absolute(char* buffer) const;
   // The errno that a path that is not local fails with at once, or 0.
   [[nodiscard]] int early_error() const {
     return kind_ == kNotFound                               ? ENOENT
@@ -55,6 +62,8 @@ class Target {
  private:
   void decide(bool write);
   void map(bool write);
+  void decide_in_working_directory(bool write);
+  void decide_in(Record* directory, bool write);
 
   Kind kind_ = kLocal;
   const char* path_;

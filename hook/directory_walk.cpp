@@ -237,7 +237,8 @@ int hk_scandirat(int directory, const char* path, struct dirent*** list,
 }
 
 int hk_glob(const char* pattern, int flags, int (*on_error)(const char*, int), void* result) {
-  bool ours_to_do = pattern != nullptr && pattern[0] == '/' && files_active() &&
+  bool ours_to_do = pattern != nullptr && files_active() &&
+                    (pattern[0] == '/' || has_remote_working_directory()) &&
                     (flags & GLOB_ALTDIRFUNC) == 0 && is_glibc();
   if (ours_to_do) {
     auto* found = static_cast<glob_t*>(result);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 
+#include "hook/decide.h"
 #include "hook/inheritance.h"
 #include "hook/original.h"
 #include "hook/session.h"
@@ -62,6 +63,7 @@ class SessionEnvironment {
     if (memory_ != nullptr) {
       raw(SYS_munmap, memory_, size_);
     }
+    give_path_buffer(directory_);
   }
   SessionEnvironment(const SessionEnvironment&) = delete;
   SessionEnvironment& operator=(const SessionEnvironment&) = delete;
@@ -77,14 +79,37 @@ class SessionEnvironment {
     const char* directory = find_value(result_, local::kSessionVariable, kSessionLength);
     bool session_right = directory != nullptr && strcmp(directory, session.directory) == 0;
     bool has_stale = find_value(result_, local::kInheritedVariable, kInheritedLength) != nullptr;
-    if (!preload_right || !session_right || has_stale || inheritance_.text() != nullptr ||
-        lacks_entries()) {
+    bool directory_changes = has_directory();
+    if (!preload_right || !session_right || has_stale || directory_changes ||
+        inheritance_.text() != nullptr || lacks_entries()) {
       build(preload, preload_right);
     }
   }
 
   static constexpr size_t kSessionLength = sizeof local::kSessionVariable - 1;
+  static constexpr size_t kDirectoryLength = sizeof kWorkingDirectoryVariable - 1;
   static constexpr size_t kInheritedLength = sizeof local::kInheritedVariable - 1;
+
+  // A remote working directory, or a word of one that no longer holds.
+  bool has_directory() {
+    bool stale = find_value(result_, kWorkingDirectoryVariable, kDirectoryLength) != nullptr;
+    if (!has_remote_working_directory()) {
+      return stale;
+    }
+    directory_ = take_path_buffer();
+    char* at = directory_;
+    size_t prefix = kDirectoryLength + 1;
+    size_t length = at != nullptr ? copy_working_directory(at) : 0;
+    if (length == 0 || length + prefix >= local::kMaxPath) {
+      give_path_buffer(directory_);
+      directory_ = nullptr;
+      return stale;
+    }
+    memmove(at + prefix, at, length + 1);
+    __builtin_memcpy(at, kWorkingDirectoryVariable, kDirectoryLength);
+    at[kDirectoryLength] = '=';
+    return true;
+  }
 
   void copy_hook_path() {
     const local::Section& path = session.settings->hook_path;
@@ -127,11 +152,12 @@ class SessionEnvironment {
   bool is_replaced(const char* entry, bool preload_right) const {
     return value_in(entry, local::kSessionVariable, kSessionLength) != nullptr ||
            value_in(entry, local::kInheritedVariable, kInheritedLength) != nullptr ||
+           value_in(entry, kWorkingDirectoryVariable, kDirectoryLength) != nullptr ||
            (!preload_right && value_in(entry, kPreload, sizeof kPreload - 1) != nullptr);
   }
 
   void build(const char* preload, bool preload_right) {
-    size_t count = 4;  // session, inheritance, preload, the end
+    size_t count = 5;  // session, inheritance, directory, preload, the end
     for (char* const* entry = result_; *entry != nullptr; ++entry) {
       ++count;
     }
@@ -155,6 +181,9 @@ class SessionEnvironment {
     *to++ = const_cast<char*>(variable_.c_str());
     if (inheritance_.text() != nullptr) {
       *to++ = inheritance_.text();
+    }
+    if (directory_ != nullptr) {
+      *to++ = directory_;
     }
     if (!preload_right) {
       *to++ = write_preload(memory_ + count * sizeof(char*), preload);
@@ -184,6 +213,7 @@ class SessionEnvironment {
   Inheritance inheritance_;
   char* const* result_;
   char* memory_ = nullptr;
+  char* directory_ = nullptr;
   size_t size_ = 0;
   char hook_[512];
   TextBuffer<300> variable_;

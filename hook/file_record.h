@@ -18,6 +18,7 @@ struct FileRecord {
   std::atomic<uint64_t> asked_ns;    // when the end of the file was last asked for
   std::atomic<uint64_t> file_size;   // kCached: as last known
   local::Metadata metadata;          // as it was when the file was opened
+  char* path;                        // directories: a path buffer, or nullptr when not known
 };
 
 // The last descriptor of the file is closed: tells the intproxy. Returns 0 or the errno of writes

@@ -118,6 +118,40 @@ bool is_native_source(int fd) {
                      record->file.is_whole.load(std::memory_order_acquire));
 }
 
+// A private copy of a file that the kernel has no bytes of.
+void* map_copy(FileRecord& file, int fd, void* address, size_t length, int protection, int flags,
+               off_t offset) {
+  constexpr size_t kMost = size_t{1} << 30;
+  if (length > kMost) {
+    errno = ENODEV;
+    return MAP_FAILED;
+  }
+  int own_flags = (flags & ~MAP_TYPE) | MAP_PRIVATE | MAP_ANONYMOUS;
+  void* made = ORIGINAL(mmap)(address, length, PROT_READ | PROT_WRITE, own_flags, -1, 0);
+  if (made == MAP_FAILED) {
+    return made;
+  }
+  iovec part = {made, length};
+  SavedErrno saved;
+  if (remote_readv(file, fd, &part, 1, offset) < 0) {
+    saved.set(errno);
+    raw(SYS_munmap, made, length);
+    return MAP_FAILED;
+  }
+  raw(SYS_mprotect, made, length, protection);
+  return made;
+}
+
+// Allocators map memory before anything else works: never look the original up for them.
+void* map_locally(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
+  if (session_state.load(std::memory_order_relaxed) == SessionState::kActive) {
+    return ORIGINAL(mmap)(address, length, protection, flags, fd, offset);
+  }
+  long result = raw(SYS_mmap, address, length, protection, flags, fd, offset);
+  return failed(result) ? reinterpret_cast<void*>(to_errno(result))
+                        : reinterpret_cast<void*>(result);
+}
+
 void* map_remote(FileRecord& file, int fd, void* address, size_t length, int protection, int flags,
                  off_t offset) {
   bool is_shared = (flags & MAP_TYPE) != MAP_PRIVATE;
@@ -129,6 +163,9 @@ void* map_remote(FileRecord& file, int fd, void* address, size_t length, int pro
     // Stores into memory cannot be sent: as for file systems that do not have this.
     errno = is_writable(file) ? ENODEV : EACCES;
     return MAP_FAILED;
+  }
+  if (file.kind == mirrord::local::FileKind::kDirect) {
+    return map_copy(file, fd, address, length, protection, flags, offset);
   }
   if (fetch_whole(file) != 0) {
     return MAP_FAILED;
@@ -142,11 +179,11 @@ extern "C" {
 
 void* hk_mmap(void* address, size_t length, int protection, int flags, int fd, off_t offset) {
   if (MIRRORD_LIKELY(!has_record(fd)) || (flags & MAP_ANONYMOUS) != 0 || !is_active()) {
-    return ORIGINAL(mmap)(address, length, protection, flags, fd, offset);
+    return map_locally(address, length, protection, flags, fd, offset);
   }
   RecordRef record(fd, RecordType::kFile);
   return record ? map_remote(record->file, fd, address, length, protection, flags, offset)
-                : ORIGINAL(mmap)(address, length, protection, flags, fd, offset);
+                : map_locally(address, length, protection, flags, fd, offset);
 }
 
 ssize_t hk_sendfile(int out, int in, off_t* offset, size_t count) {

@@ -39,14 +39,22 @@ int rename_targets(const Target& from, const Target& to, unsigned flags) {
   if (from.early_error() != 0 || to.early_error() != 0) {
     return fail_with(ENAMETOOLONG);
   }
-  if (from.directory() != to.directory()) {
-    return fail_with(ENOTSUP);
-  }
   PathRequest request = {};
   request.directory = from.directory();
-  request.first_length = static_cast<uint32_t>(from.length());
   iovec paths[2] = {{const_cast<char*>(from.path()), from.length()},
                     {const_cast<char*>(to.path()), to.length()}};
+  PathBuffer old_path;
+  PathBuffer new_path;
+  if (from.directory() != to.directory()) {
+    // The request names one folder only: name both in full.
+    request.directory = 0;
+    paths[0] = {old_path.data(), from.copy_absolute(old_path.data())};
+    paths[1] = {new_path.data(), to.copy_absolute(new_path.data())};
+    if (paths[0].iov_len == 0 || paths[1].iov_len == 0) {
+      return fail_with(ENAMETOOLONG);
+    }
+  }
+  request.first_length = static_cast<uint32_t>(paths[0].iov_len);
   Answer answer;
   return result_of(
       call({MessageType::kRename, &request, sizeof request, paths, 2, -1}, answer, EIO));

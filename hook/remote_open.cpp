@@ -41,6 +41,18 @@ int make_placeholder() {
   return static_cast<int>(raw(SYS_memfd_create, "mirrord", 1 /* MFD_CLOEXEC */));
 }
 
+// Paths relative to a directory are decided by its own.
+void keep_path(FileRecord& file, const Target& target) {
+  if (file.kind != local::FileKind::kDirectory && file.kind != local::FileKind::kPath) {
+    return;
+  }
+  file.path = take_path_buffer();
+  if (file.path != nullptr && target.copy_absolute(file.path) == 0) {
+    give_path_buffer(file.path);
+    file.path = nullptr;
+  }
+}
+
 void fill_record(FileRecord& file, const local::OpenReply& reply, int flags) {
   file.handle = reply.handle;
   file.kind = reply.kind;
@@ -88,6 +100,7 @@ int remote_open(const Target& target, int flags, mode_t mode) {
     return fail_with(fd < 0 ? EMFILE : ENOMEM);
   }
   fill_record(record->file, reply, flags);
+  keep_path(record->file, target);
   if ((flags & O_CLOEXEC) == 0) {
     raw(SYS_fcntl, fd, F_SETFD, 0);
   }

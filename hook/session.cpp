@@ -9,6 +9,7 @@
 #include "hook/ipc.h"
 #include "hook/original.h"
 #include "hook/report.h"
+#include "hook/working_directory.h"
 
 extern "C" char** environ;
 
@@ -211,6 +212,7 @@ MIRRORD_SLOW bool start_session() {
     report_lost_session();
   }
   take_inherited_files();
+  take_inherited_working_directory();
   session_state.store(SessionState::kActive, std::memory_order_release);
   return true;
 }

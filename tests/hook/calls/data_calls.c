@@ -166,6 +166,15 @@ static void call_mmap(void) {
   map[0] = 'L';
   munmap(map, 10);
   close(fd);
+  fd = open(in_base("text"), O_RDWR);
+  map = mmap(NULL, 18, PROT_READ, MAP_PRIVATE, fd, 0);
+  CHECK(map != MAP_FAILED && memcmp(map, "line one\nline two\n", 18) == 0);
+  munmap(map, 18);
+  if (is_remote) {
+    CHECK(mmap(NULL, 18, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+    CHECK(errno == ENODEV);
+  }
+  close(fd);
   check_content(in_base("text"), "line one\nline two\n");
 }
 

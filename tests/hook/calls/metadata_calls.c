@@ -189,20 +189,30 @@ static void call_xattr(void) {
 
 static void call_chdir(void) {
   char before[4096];
+  char now[4096];
   CHECK(getcwd(before, sizeof before) != NULL);
+  CHECK_FAILS(chdir(in_base("text")), ENOTDIR);
+  CHECK_FAILS(chdir(in_base("missing")), ENOENT);
+  CHECK(chdir(in_base("dir")) == 0);
+  CHECK(access("a", F_OK) == 0);
+  CHECK(getcwd(now, sizeof now) != NULL);
+  CHECK(strlen(now) > 4 && strcmp(now + strlen(now) - 4, "/dir") == 0);
+  check_content("../text", "line one\nline two\n");
+  CHECK(chdir("..") == 0);
+  check_content("text", "line one\nline two\n");
+  make_file("here", "made here");
+  check_content(in_base("here"), "made here");
+  CHECK(system("grep -q 'line two' text") == 0);
+  CHECK(system("cd dir && test -f b && test -f ../text") == 0);
+  CHECK(unlink("here") == 0);
+  CHECK(chdir(before) == 0);
+  CHECK(getcwd(now, sizeof now) != NULL && strcmp(now, before) == 0);
+  CHECK_FAILS(access("text", F_OK), ENOENT);
   int fd = open(in_base("dir"), O_RDONLY | O_DIRECTORY);
-  if (is_remote) {
-    CHECK_FAILS(chdir(in_base("dir")), ENOENT);
-    CHECK_FAILS(chdir(in_base("text")), ENOTDIR);
-    CHECK_FAILS(fchdir(fd), ENOENT);
-  } else {
-    CHECK(chdir(in_base("dir")) == 0);
-    CHECK(access("a", F_OK) == 0);
-    CHECK(chdir(before) == 0);
-    CHECK(fchdir(fd) == 0);
-    CHECK(chdir(before) == 0);
-  }
+  CHECK(fchdir(fd) == 0);
+  CHECK(access("b", F_OK) == 0);
   close(fd);
+  CHECK(chdir(before) == 0);
 }
 
 static void call_inotify(void) {

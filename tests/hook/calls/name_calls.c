@@ -44,6 +44,9 @@ static void call_rename(void) {
   int directory = open(in_base("dir"), O_RDONLY | O_DIRECTORY);
   CHECK(renameat(directory, "a", directory, "z") == 0);
   CHECK(renameat(directory, "z", directory, "a") == 0);
+  CHECK(renameat(AT_FDCWD, in_base("old"), directory, "moved") == 0);
+  check_content(in_base("dir/moved"), "content");
+  CHECK(renameat(directory, "moved", AT_FDCWD, in_base("old")) == 0);
   close(directory);
   CHECK(unlink(in_base("old")) == 0);
 }
