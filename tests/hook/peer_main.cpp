@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +22,8 @@ namespace {
 
 class Peer {
  public:
-  Peer(Options options, const char* log) : files_(std::move(options)) {
+  Peer(Options options, const char* log, unsigned die_after)
+      : files_(std::move(options)), die_after_(die_after) {
     if (log != nullptr) {
       log_ = std::fopen(log, "w");
     }
@@ -30,8 +32,10 @@ class Peer {
   void accept_all(int listener) {
     while (true) {
       int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-      if (fd >= 0) {
+      if (fd >= 0 && !is_dead_) {
         serve(fd, 0);
+      } else {
+        ::close(fd);
       }
     }
   }
@@ -98,6 +102,11 @@ class Peer {
     if (type == MessageType::kExec || type == MessageType::kNudge || type == MessageType::kLog) {
       return;
     }
+    if (die_after_ != 0 && ++requests_ > die_after_) {
+      ::shutdown(fd, SHUT_RDWR);
+      is_dead_ = true;
+      return;
+    }
     Handles* handles;
     {
       std::lock_guard lock(mutex_);
@@ -144,6 +153,9 @@ class Peer {
   std::mutex mutex_;
   std::map<uint64_t, Handles> processes_;
   std::FILE* log_ = nullptr;
+  unsigned die_after_;
+  std::atomic<unsigned> requests_ = 0;
+  std::atomic<bool> is_dead_ = false;
 };
 
 int listen_at(const std::string& path) {
@@ -175,6 +187,7 @@ int peer_main(int argc, char** argv) {
   const char* skip = "";
   uint32_t version = local::kVersion;
   bool is_dead = false;
+  unsigned die_after = 0;
   int at = 1;
   for (; at < argc && argv[at][0] == '-' && argv[at][1] == '-' && argv[at][2] != '\0'; ++at) {
     std::string option = argv[at];
@@ -188,6 +201,8 @@ int peer_main(int argc, char** argv) {
       skip = argv[++at];
     } else if (option == "--version") {
       version = static_cast<uint32_t>(std::atoi(argv[++at]));
+    } else if (option == "--die-after") {
+      die_after = static_cast<unsigned>(std::atoi(argv[++at]));
     } else if (option == "--local") {
       options.local_root = argv[++at];
     }
@@ -205,7 +220,7 @@ int peer_main(int argc, char** argv) {
     return 2;
   }
   int listener = listen_at(std::string(directory) + "/" + local::kSocketFile);
-  Peer peer(options, log);
+  Peer peer(options, log, die_after);
   if (!is_dead) {
     std::thread([&peer, listener] { peer.accept_all(listener); }).detach();
   } else {
