@@ -51,7 +51,7 @@ std::string read(const std::string& path) {
 void files(const std::string& top) {
   std::set<std::string> found;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(top)) {
-    if (entry.is_regular_file() && !entry.is_symlink())
+    if (!entry.is_symlink() && entry.is_regular_file())
       found.insert(entry.path().string());
   }
   for (const std::string& path : found) {
