@@ -1,5 +1,7 @@
 // applets/dispatch.cpp — finds the command to run, prints help, suggests a name for a mistyped one.
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -95,6 +97,15 @@ const Applet* find(std::span<const Applet> applets, std::string_view name) {
   return found == applets.end() ? nullptr : &*found;
 }
 
+// Started without standard streams: nothing else may get their numbers. The program that `exec`
+// becomes finds them closed again.
+void hold_standard_streams() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) < 0)
+      static_cast<void>(open("/dev/null", O_RDWR | O_CLOEXEC));  // the lowest free number: fd
+  }
+}
+
 }  // namespace
 
 void restore_inherited_signals() {
@@ -102,6 +113,7 @@ void restore_inherited_signals() {
 }
 
 int run_applet(std::span<const Applet> applets, int argc, char** argv) {
+  hold_standard_streams();
   g_inherited_pipe_action =
       signal(SIGPIPE, SIG_IGN);  // a closed peer is an error code here, not the end of the process
 

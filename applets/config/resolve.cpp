@@ -93,10 +93,24 @@ Target resolve_target(Values& values) {
   return target;
 }
 
+// An entry may hold several names, with semicolons between them.
+std::vector<std::string> split_names(const std::vector<std::string>& entries) {
+  std::vector<std::string> names;
+  for (std::string_view rest : entries) {
+    while (!rest.empty()) {
+      const std::string_view name = rest.substr(0, rest.find(';'));
+      if (!name.empty())
+        names.emplace_back(name);
+      rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+    }
+  }
+  return names;
+}
+
 EnvironmentRules resolve_environment(Values& values) {
   EnvironmentRules rules;
-  rules.include = values.list("feature.env.include");
-  rules.exclude = values.list("feature.env.exclude");
+  rules.include = split_names(values.list("feature.env.include"));
+  rules.exclude = split_names(values.list("feature.env.exclude"));
   rules.override_values = values.map("feature.env.override");
   rules.mapping = values.map("feature.env.mapping");
   rules.unset = values.list("feature.env.unset");
