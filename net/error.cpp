@@ -34,7 +34,8 @@ ErrorCode code_of(int error_number) {
 Error system_error(std::string_view tried, int error_number, std::string hint) {
   std::string what(tried);
   what += ": ";
-  what += ::strerror(error_number);  // NOLINT(concurrency-mt-unsafe): static texts in glibc and musl
+  what +=
+      ::strerror(error_number);  // NOLINT(concurrency-mt-unsafe): static texts in glibc and musl
   return Error{code_of(error_number), std::move(what), std::move(hint), error_number};
 }
 

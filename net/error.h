@@ -10,16 +10,16 @@ namespace mirrord {
 
 // What a caller may want to tell apart. Exit codes and wire errors derive from it.
 enum class ErrorCode {
-  kUsage,          // wrong argument or flag
-  kConfig,         // wrong configuration: the message names file, line and key
-  kNotFound,       // a program, process, container, file or name does not exist
-  kPermission,     // the system refused; the hint names the privilege
-  kUnsupported,    // the kernel or the peer cannot do it
-  kSystem,         // a system call failed for another reason; `sys` holds its errno
-  kPeer,           // the peer sent something that its protocol does not allow
-  kDisconnected,   // the peer is gone
-  kTimeout,        // a wait came to its end
-  kInternal,       // a defect of this program
+  kUsage,         // wrong argument or flag
+  kConfig,        // wrong configuration: the message names file, line and key
+  kNotFound,      // a program, process, container, file or name does not exist
+  kPermission,    // the system refused; the hint names the privilege
+  kUnsupported,   // the kernel or the peer cannot do it
+  kSystem,        // a system call failed for another reason; `sys` holds its errno
+  kPeer,          // the peer sent something that its protocol does not allow
+  kDisconnected,  // the peer is gone
+  kTimeout,       // a wait came to its end
+  kInternal,      // a defect of this program
 };
 
 // A failure for the user: `what` is one sentence "tried X on Y: reason", `hint` one imperative
@@ -50,17 +50,17 @@ using Status = std::expected<void, Error>;
 }  // namespace mirrord
 
 // Leaves the function with the error of `expression`, or declares `variable` with its value.
-#define MIRRORD_TRY(variable, expression)                               \
-  auto variable##_result = (expression);                                \
-  if (!variable##_result) {                                             \
-    return std::unexpected(std::move(variable##_result).error());       \
-  }                                                                     \
+#define MIRRORD_TRY(variable, expression)                         \
+  auto variable##_result = (expression);                          \
+  if (!variable##_result) {                                       \
+    return std::unexpected(std::move(variable##_result).error()); \
+  }                                                               \
   auto variable = std::move(*variable##_result)
 
 // The same for a Status.
-#define MIRRORD_CHECK_STATUS(expression)                                \
-  do {                                                                  \
-    if (auto status_result = (expression); !status_result) {            \
-      return std::unexpected(std::move(status_result).error());         \
-    }                                                                   \
+#define MIRRORD_CHECK_STATUS(expression)                        \
+  do {                                                          \
+    if (auto status_result = (expression); !status_result) {    \
+      return std::unexpected(std::move(status_result).error()); \
+    }                                                           \
   } while (false)

@@ -16,9 +16,8 @@ namespace {
 template <class HandleBlock>
 void close_block(HandleBlock* block) {
   block->owner_gone = true;
-  uv_close(reinterpret_cast<uv_handle_t*>(&block->uv), [](uv_handle_t* handle) {
-    delete static_cast<HandleBlock*>(handle->data);
-  });
+  uv_close(reinterpret_cast<uv_handle_t*>(&block->uv),
+           [](uv_handle_t* handle) { delete static_cast<HandleBlock*>(handle->data); });
 }
 
 struct WorkItem {
@@ -62,15 +61,13 @@ Loop::Loop() : impl_(std::make_unique<Impl>()), loop_(&impl_->loop) {
   if (uv_loop_init(loop_) != 0) {
     std::abort();  // no memory or descriptors for epoll: nothing can work
   }
-  uv_async_init(loop_, &impl_->wake, [](uv_async_t* handle) {
-    static_cast<Impl*>(handle->data)->run_posted();
-  });
+  uv_async_init(loop_, &impl_->wake,
+                [](uv_async_t* handle) { static_cast<Impl*>(handle->data)->run_posted(); });
   uv_prepare_init(loop_, &impl_->before_wait);
   impl_->wake.data = impl_.get();
   impl_->before_wait.data = impl_.get();
-  uv_prepare_start(&impl_->before_wait, [](uv_prepare_t* handle) {
-    static_cast<Impl*>(handle->data)->run_deferred();
-  });
+  uv_prepare_start(&impl_->before_wait,
+                   [](uv_prepare_t* handle) { static_cast<Impl*>(handle->data)->run_deferred(); });
   // Housekeeping alone must not keep `run` alive.
   uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->before_wait));
   uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->wake));
@@ -84,10 +81,16 @@ Loop::~Loop() {
   uv_loop_close(loop_);
 }
 
-void Loop::run() { uv_run(loop_, UV_RUN_DEFAULT); }
-void Loop::stop() { uv_stop(loop_); }
+void Loop::run() {
+  uv_run(loop_, UV_RUN_DEFAULT);
+}
+void Loop::stop() {
+  uv_stop(loop_);
+}
 
-void Loop::defer(Callback callback) { impl_->deferred.push_back(std::move(callback)); }
+void Loop::defer(Callback callback) {
+  impl_->deferred.push_back(std::move(callback));
+}
 
 void Loop::post(Callback callback) {
   {
@@ -101,7 +104,8 @@ void Loop::submit(Callback work, Callback done) {
   auto* item = new WorkItem{{}, std::move(work), std::move(done)};
   item->request.data = item;
   const int status = uv_queue_work(
-      loop_, &item->request, [](uv_work_t* request) { static_cast<WorkItem*>(request->data)->work(); },
+      loop_, &item->request,
+      [](uv_work_t* request) { static_cast<WorkItem*>(request->data)->work(); },
       [](uv_work_t* request, int) {
         const std::unique_ptr<WorkItem> finished(static_cast<WorkItem*>(request->data));
         finished->done();
@@ -111,7 +115,9 @@ void Loop::submit(Callback work, Callback done) {
   }
 }
 
-std::uint64_t Loop::now_ms() const { return uv_now(loop_); }
+std::uint64_t Loop::now_ms() const {
+  return uv_now(loop_);
+}
 
 struct Timer::Handle {
   uv_timer_t uv;
@@ -135,7 +141,9 @@ Timer::Timer(Loop& loop) : handle_(new Handle) {
   uv_timer_init(loop.uv(), &handle_->uv);
   handle_->uv.data = handle_;
 }
-Timer::~Timer() { close_block(handle_); }
+Timer::~Timer() {
+  close_block(handle_);
+}
 void Timer::start(std::chrono::milliseconds delay, Callback callback) {
   handle_->callback = std::move(callback);
   handle_->repeating = false;
@@ -149,7 +157,9 @@ void Timer::start_repeating(std::chrono::milliseconds period, Callback callback)
   const auto ms = static_cast<std::uint64_t>(period.count());
   uv_timer_start(&handle_->uv, Handle::fire, ms, ms);
 }
-void Timer::stop() { uv_timer_stop(&handle_->uv); }
+void Timer::stop() {
+  uv_timer_stop(&handle_->uv);
+}
 
 struct FdWatcher::Handle {
   uv_poll_t uv;
@@ -175,9 +185,12 @@ FdWatcher::FdWatcher(Loop& loop, int fd, ReadyCallback on_ready) : handle_(new H
     std::abort();  // a descriptor that epoll refuses: a programming mistake
   }
 }
-FdWatcher::~FdWatcher() { close_block(handle_); }
+FdWatcher::~FdWatcher() {
+  close_block(handle_);
+}
 void FdWatcher::watch(int events) {
-  static_assert(static_cast<int>(UV_READABLE) == kReadable && static_cast<int>(UV_WRITABLE) == kWritable);
+  static_assert(static_cast<int>(UV_READABLE) == kReadable &&
+                static_cast<int>(UV_WRITABLE) == kWritable);
   if (events == handle_->events) {
     return;
   }
@@ -206,6 +219,8 @@ SignalWatcher::SignalWatcher(Loop& loop, int signal_number, Callback callback)
       signal_number);
   uv_unref(reinterpret_cast<uv_handle_t*>(&handle_->uv));  // waiting for a signal is not work
 }
-SignalWatcher::~SignalWatcher() { close_block(handle_); }
+SignalWatcher::~SignalWatcher() {
+  close_block(handle_);
+}
 
 }  // namespace mirrord::net

@@ -22,7 +22,7 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  void run();   // returns when `stop` was called or nothing is left to wait for
+  void run();  // returns when `stop` was called or nothing is left to wait for
   void stop();
   // Runs `callback` at the end of the present iteration, before the loop waits again. Used to
   // gather several small writes into one system call.
