@@ -83,6 +83,11 @@ void Stream::finish_writing() {
   }
 }
 
+void Stream::finish_without_end() {
+  sends_end_ = sends_end_ && write_shut_wanted_;
+  finish_writing();
+}
+
 void Stream::reset_on_close() {
   const linger now{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
@@ -192,7 +197,9 @@ bool Stream::notify_written() {
   if (*alive && !failed_ && write_error_ == 0 && queue_.empty() && write_shut_wanted_ &&
       !write_finished_) {
     write_finished_ = true;
-    ::shutdown(socket_.get(), SHUT_WR);
+    if (sends_end_) {
+      ::shutdown(socket_.get(), SHUT_WR);
+    }
     if (handlers->finished) {
       handlers->finished();
     }

@@ -49,7 +49,7 @@ class Stream {
     std::move_only_function<void(Error error)> failed;
     // The queue has fallen below half of the high mark after having been above it. Optional.
     std::move_only_function<void()> drained;
-    // After finish_writing: the queue is written and the sending side shut down. Optional.
+    // After finish_writing or finish_without_end: the queue is written. Optional.
     std::move_only_function<void()> finished;
   };
 
@@ -69,6 +69,8 @@ class Stream {
   void flush();
   // Shuts down the sending side once the queue is written.
   void finish_writing();
+  // The same without the shutdown, for a connection that must not seem to end well.
+  void finish_without_end();
   // Makes the close send a reset instead of an orderly end (TCP).
   void reset_on_close();
 
@@ -100,6 +102,7 @@ class Stream {
   bool read_ended_ = false;
   bool write_shut_wanted_ = false;
   bool write_finished_ = false;
+  bool sends_end_ = true;
   bool flush_scheduled_ = false;
   bool was_above_mark_ = false;
   bool failed_ = false;

@@ -12,9 +12,6 @@ namespace mirrord::agent {
 
 namespace {
 
-constexpr std::size_t kBufferSize = 256 * 1024;
-// A buffer with this much in it is given away whole, one with less is copied from.
-constexpr std::size_t kMinMoved = kBufferSize / 2;
 constexpr std::chrono::milliseconds kWatchPeriod{1000};
 constexpr std::chrono::milliseconds kHeldWatchPeriod{10};
 
@@ -247,23 +244,12 @@ void Outgoing::drop(OutgoingConnection& connection) {
 
 // ---- from the sockets
 
-proto::Bytes& Outgoing::receive_buffer() {
-  buffer_.clear();
-  buffer_.reserve(kBufferSize);
-  return buffer_;
-}
-
 void Outgoing::received(OutgoingConnection& connection, std::size_t count) {
   if (connection.is_abandoned) {
     return;
   }
-  buffer_.commit(count);
   const OutgoingKind kind = connection.kind();
-  if (count >= kMinMoved) {
-    send_data(kind, connection.id(), std::exchange(buffer_, {}));
-  } else {
-    send_data(kind, connection.id(), proto::Bytes(buffer_.span()));
-  }
+  send_data(kind, connection.id(), buffer_.take(count));
   if (link_.is_congested()) {
     connection.hold_reading(OutgoingConnection::kCongestion);
     waiting_for_client_.emplace_back(kind, connection.id());

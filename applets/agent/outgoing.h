@@ -50,7 +50,7 @@ class Outgoing final : public OutgoingOwner {
   };
 
   net::Loop& loop() override { return link_.loop(); }
-  proto::Bytes& receive_buffer() override;
+  proto::ReceiveBuffer& receive_buffer() override { return buffer_; }
   void received(OutgoingConnection& connection, std::size_t count) override;
   void peer_ended(OutgoingConnection& connection) override;
   void failed(OutgoingConnection& connection, const Error& error) override;
@@ -83,7 +83,7 @@ class Outgoing final : public OutgoingOwner {
   // Closed by the client while bytes for the peer were still queued.
   std::unordered_map<OutgoingConnection*, std::unique_ptr<OutgoingConnection>> abandoned_;
   std::vector<std::pair<OutgoingKind, proto::ConnectionId>> waiting_for_client_;
-  proto::Bytes buffer_;
+  proto::ReceiveBuffer buffer_;
   std::size_t queued_estimate_ = 0;  // never below the truth
   bool is_holding_input_ = false;
   bool is_watching_ = false;

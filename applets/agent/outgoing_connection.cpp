@@ -16,13 +16,13 @@ OutgoingConnection::OutgoingConnection(OutgoingOwner& owner, OutgoingKind kind,
                                                       : net::PacketSocket::Kind::kSeqpacket;
   packets_ = std::make_unique<net::PacketSocket>(
       owner.loop(), std::move(socket), packet_kind,
-      [this] { return owner_.receive_buffer().spare(); }, peer_name_);
+      [this] { return owner_.receive_buffer().space(); }, peer_name_);
 }
 
 void OutgoingConnection::start() {
   if (stream_) {
     net::Stream::Handlers handlers;
-    handlers.buffer = [this] { return owner_.receive_buffer().spare(); };
+    handlers.buffer = [this] { return owner_.receive_buffer().space(); };
     handlers.received = [this](std::size_t count) { owner_.received(*this, count); };
     handlers.ended = [this] { owner_.peer_ended(*this); };
     handlers.failed = [this](Error error) { owner_.failed(*this, error); };

@@ -11,6 +11,7 @@
 #include "net/packet_socket.h"
 #include "net/stream.h"
 #include "proto/basic.h"
+#include "proto/receive_buffer.h"
 
 namespace mirrord::agent {
 
@@ -21,9 +22,9 @@ class OutgoingOwner {
  public:
   virtual ~OutgoingOwner() = default;
   virtual net::Loop& loop() = 0;
-  // Space that sockets receive into, one at a time; at least 64 KiB. Bytes are left in it.
-  virtual proto::Bytes& receive_buffer() = 0;
-  // The first `count` bytes of receive_buffer(), which may be taken away.
+  // Space that all connections receive into, one at a time.
+  virtual proto::ReceiveBuffer& receive_buffer() = 0;
+  // The first `count` bytes of that space.
   virtual void received(OutgoingConnection& connection, std::size_t count) = 0;
   virtual void peer_ended(OutgoingConnection& connection) = 0;
   virtual void failed(OutgoingConnection& connection, const Error& error) = 0;

@@ -1,5 +1,7 @@
 // applets/intproxy/parts.cpp — the list of a session's parts.
+#include "applets/intproxy/dns.h"
 #include "applets/intproxy/files.h"
+#include "applets/intproxy/outgoing.h"
 #include "applets/intproxy/session.h"
 
 namespace mirrord::intproxy {
@@ -7,6 +9,10 @@ namespace mirrord::intproxy {
 std::vector<std::unique_ptr<Part>> make_parts(Session& session) {
   std::vector<std::unique_ptr<Part>> parts;
   parts.push_back(std::make_unique<Files>(session));
+  auto dns = std::make_unique<Dns>(session);
+  Dns& names = *dns;
+  parts.push_back(std::move(dns));
+  parts.push_back(std::make_unique<Outgoing>(session, names));
   return parts;
 }
 

@@ -1,0 +1,102 @@
+// applets/intproxy/outgoing_datagram.cpp — relays datagrams, and the life of an association.
+#include "applets/intproxy/outgoing_datagram.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace mirrord::intproxy {
+
+OutgoingDatagram::OutgoingDatagram(OutgoingHub& hub, std::uint64_t id, proto::SocketAddress remote,
+                                   std::uint64_t process_key)
+    : OutgoingEntry(hub, id, AgentLink::Outgoing::kUdp, std::move(remote)),
+      process_key_(process_key),
+      used_at_ms_(hub.loop().now_ms()) {}
+
+Result<net::Endpoint> OutgoingDatagram::open(const net::Endpoint& program) {
+  net::Endpoint own{
+      program.ip.is_v6 ? net::IpAddress::v6_loopback() : net::IpAddress::v4(127, 0, 0, 1), 0};
+  Fd socket(::socket(own.ip.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_storage storage;
+  socklen_t length = own.to_sockaddr(storage);
+  if (!socket || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) {
+    return fail_system("open a UDP socket on loopback", errno);
+  }
+  ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &length);
+  own = net::Endpoint::from_sockaddr(storage).value_or(own);
+  length = program.to_sockaddr(storage);
+  // From now on only the program's own packets get in.
+  if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) {
+    return fail_system("connect a UDP socket to " + program.to_string(), errno);
+  }
+  socket_ = std::make_unique<net::PacketSocket>(
+      hub_.loop(), std::move(socket), net::PacketSocket::Kind::kDatagram,
+      [this] { return hub_.receive_buffer().space(); }, program.to_string());
+  return own;
+}
+
+void OutgoingDatagram::opened() {
+  used_at_ms_ = hub_.loop().now_ms();
+  if (!held_.empty()) {
+    send_data(std::exchange(held_, {}));
+  }
+  if (is_started_) {
+    socket_->resume_reading();
+    return;
+  }
+  is_started_ = true;
+  net::PacketSocket::Handlers handlers;
+  handlers.received = [this](std::size_t count) { received(count); };
+  handlers.failed = [this](const Error&) { hub_.erase(*this); };  // the program is not there
+  socket_->start(std::move(handlers));
+}
+
+void OutgoingDatagram::failed(bool /*is_expected*/) {
+  hub_.erase(*this);  // the program's next packet is refused
+}
+
+void OutgoingDatagram::lost() {
+  hub_.erase(*this);
+}
+
+void OutgoingDatagram::received(std::size_t count) {
+  used_at_ms_ = hub_.loop().now_ms();
+  if (state() == State::kOpen) {
+    if (!is_send_queue_full()) {
+      send_data(hub_.receive_buffer().take(count));
+    }
+    return;
+  }
+  held_ = hub_.receive_buffer().take(count);
+  socket_->pause_reading();
+  connect();
+}
+
+void OutgoingDatagram::data_came(proto::Bytes&& bytes) {
+  if (!bytes.empty()) {
+    used_at_ms_ = hub_.loop().now_ms();
+    const std::size_t size = bytes.size();
+    socket_->write(net::Chunk::take(bytes.release(), 0, size));
+  }
+}
+
+// The agent's side has ended, say because nobody answered at the destination: somebody may later.
+void OutgoingDatagram::closed_by_agent() {
+  forget_agent_connection();
+}
+
+void OutgoingDatagram::tick(std::uint64_t now_ms) {
+  const std::uint64_t idle = now_ms - used_at_ms_;
+  if (idle > kForgottenMs || (idle > kIdleMs && !has_process_)) {
+    hub_.erase(*this);
+  } else if (idle > kIdleMs) {
+    close_at_agent(proto::Hint::kNone);
+  }
+}
+
+std::size_t OutgoingDatagram::queued_bytes() const {
+  return socket_->queued_bytes();
+}
+
+}  // namespace mirrord::intproxy

@@ -1,0 +1,174 @@
+// applets/intproxy/outgoing_entry.cpp — outcome, grace time and messages of one outgoing connection.
+#include "applets/intproxy/outgoing_entry.h"
+
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "applets/intproxy/address.h"
+#include "applets/intproxy/remote.h"
+
+namespace mirrord::intproxy {
+
+namespace {
+
+// The errno of a failed connect. Agents report their time-out without a number.
+int connect_errno(const proto::ResponseError& error) {
+  if (const auto* io = error.get_if<"RemoteIO">(); io != nullptr && !io->raw_os_error) {
+    return io->kind.is<"TimedOut">() ? ETIMEDOUT : ECONNREFUSED;
+  }
+  if (const auto* remote = error.get_if<"Remote">(); remote && remote->is<"ConnectTimedOut">()) {
+    return ETIMEDOUT;
+  }
+  return is_agent_lost(error) ? ECONNREFUSED : errno_of(error);
+}
+
+template <proto::FixedString Case, class... Args>
+proto::ClientMessage wrap(AgentLink::Outgoing kind, Args&&... args) {
+  using proto::ClientMessage;
+  switch (kind) {
+    case AgentLink::Outgoing::kTcp:
+      return ClientMessage::make<"TcpOutgoing">(
+          proto::LayerTcpOutgoing::make<Case>(std::forward<Args>(args)...));
+    case AgentLink::Outgoing::kUdp:
+      return ClientMessage::make<"UdpOutgoing">(
+          proto::LayerUdpOutgoing::make<Case>(std::forward<Args>(args)...));
+    case AgentLink::Outgoing::kSeqpacket:
+      break;
+  }
+  return ClientMessage::make<"SeqpacketOutgoing">(
+      proto::LayerSeqpacket::make<Case>(std::forward<Args>(args)...));
+}
+
+}  // namespace
+
+OutgoingEntry::OutgoingEntry(OutgoingHub& hub, std::uint64_t id, AgentLink::Outgoing kind,
+                             proto::SocketAddress remote)
+    : hub_(hub), id_(id), kind_(kind), remote_(std::move(remote)), sender_(hub.agent()) {
+  sender_.on_room([this] { room_came(); });
+}
+
+OutgoingEntry::~OutgoingEntry() {
+  *alive_ = false;
+  if (state_ == State::kOpen) {
+    close_at_agent(proto::Hint::kNone);
+  }
+}
+
+void OutgoingEntry::connect() {
+  state_ = State::kAsking;
+  AgentLink* const agent = &hub_.agent();
+  const AgentLink::Outgoing kind = kind_;
+  agent->connect(kind, remote_, sender_,
+                 [this, alive = alive_, agent, kind](proto::Res<proto::DaemonConnect> outcome) {
+                   if (*alive) {
+                     settle(std::move(outcome));
+                   } else if (outcome) {  // nobody wants it any more
+                     AgentLink::Sender(*agent).send(
+                         wrap<"Close">(kind, proto::LayerClose{outcome->connection_id}));
+                   }
+                 });
+}
+
+void OutgoingEntry::settle(proto::Res<proto::DaemonConnect> outcome) {
+  grace_.reset();
+  if (outcome) {
+    state_ = State::kOpen;
+    agent_id_ = outcome->connection_id;
+    agent_address_ = to_local(outcome->local_address);
+    hub_.bind_agent_id(*this, agent_id_);
+  } else {
+    state_ = State::kFailed;
+    error_ = connect_errno(outcome.error());
+  }
+  for (auto* calls : {&waiting_, &waiting_for_grace_}) {
+    for (Call& call : std::exchange(*calls, {})) {
+      answer(call);
+    }
+  }
+  if (state_ == State::kOpen) {
+    opened();
+  } else {
+    failed(was_told_pending_);
+  }
+}
+
+void OutgoingEntry::answer(Call& call) const {
+  switch (state_) {
+    case State::kFailed:
+      call.fail(error_);
+      return;
+    case State::kOpen:
+      call.answer(
+          local::ConnectReply{id_, local::ConnectState::kConnected, 0, relay_, agent_address_});
+      return;
+    case State::kIdle:
+    case State::kAsking:
+      call.answer(
+          local::ConnectReply{id_, local::ConnectState::kPending, 0, relay_, local::Address{}});
+  }
+}
+
+void OutgoingEntry::await_outcome(Call call, int grace_ms) {
+  if (state_ == State::kOpen || state_ == State::kFailed) {
+    answer(call);
+    return;
+  }
+  if (grace_ms < 0) {
+    waiting_.push_back(std::move(call));
+    return;
+  }
+  if (grace_ms == 0) {
+    was_told_pending_ = true;
+    answer(call);
+    return;
+  }
+  waiting_for_grace_.push_back(std::move(call));
+  grace_ = std::make_unique<net::Timer>(hub_.loop());
+  grace_->start(std::chrono::milliseconds(grace_ms), [this] {
+    was_told_pending_ = true;
+    for (Call& waiting : std::exchange(waiting_for_grace_, {})) {
+      answer(waiting);
+    }
+  });
+}
+
+void OutgoingEntry::agent_was_lost() {
+  if (state_ == State::kOpen || state_ == State::kIdle) {
+    state_ = State::kFailed;
+    error_ = ECONNRESET;
+    lost();
+  }
+}
+
+void OutgoingEntry::send_data(proto::Bytes&& bytes) {
+  if (state_ == State::kOpen) {
+    sender_.send(wrap<"Write">(kind_, proto::LayerWrite{agent_id_, std::move(bytes)}));
+  }
+}
+
+void OutgoingEntry::send_hint(proto::Hint hint) {
+  if (state_ == State::kOpen && hub_.agent().speaks_flight()) {
+    sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
+  }
+}
+
+void OutgoingEntry::close_at_agent(proto::Hint hint) {
+  if (state_ != State::kOpen) {
+    return;
+  }
+  if (!hub_.agent().speaks_flight()) {
+    hint = proto::Hint::kNone;
+  }
+  sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
+  forget_agent_connection();
+}
+
+void OutgoingEntry::forget_agent_connection() {
+  if (state_ == State::kOpen) {
+    hub_.unbind_agent_id(*this, agent_id_);
+    state_ = State::kIdle;
+  }
+}
+
+}  // namespace mirrord::intproxy

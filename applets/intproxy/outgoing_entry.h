@@ -1,0 +1,104 @@
+// applets/intproxy/outgoing_entry.h — one connect of a program: what the agent says of it, who waits
+// for that, and the way of its data. The program's side is in the derived classes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "applets/intproxy/agent_link.h"
+#include "applets/intproxy/local_server.h"
+#include "net/loop.h"
+#include "proto/hints.h"
+#include "proto/local.h"
+#include "proto/receive_buffer.h"
+
+namespace mirrord::intproxy {
+
+class OutgoingEntry;
+
+// The part that owns all entries.
+class OutgoingHub {
+ public:
+  virtual ~OutgoingHub() = default;
+  virtual net::Loop& loop() = 0;
+  virtual AgentLink& agent() = 0;
+  virtual proto::ReceiveBuffer& receive_buffer() = 0;
+  // The agent calls the entry's connection `agent_id` from now on, or no longer.
+  virtual void bind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) = 0;
+  virtual void unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) = 0;
+  virtual void erase(OutgoingEntry& entry) = 0;
+  // More is queued for a program.
+  virtual void queued_more(std::size_t bytes) = 0;
+};
+
+class OutgoingEntry {
+ public:
+  enum class State { kIdle, kAsking, kOpen, kFailed };
+
+  OutgoingEntry(OutgoingHub& hub, std::uint64_t id, AgentLink::Outgoing kind,
+                proto::SocketAddress remote);
+  virtual ~OutgoingEntry();
+  OutgoingEntry(const OutgoingEntry&) = delete;
+  OutgoingEntry& operator=(const OutgoingEntry&) = delete;
+
+  [[nodiscard]] std::uint64_t id() const { return id_; }
+  [[nodiscard]] AgentLink::Outgoing kind() const { return kind_; }
+  [[nodiscard]] State state() const { return state_; }
+  void set_relay(const local::Address& relay) { relay_ = relay; }
+
+  // Asks the agent for the connection.
+  void connect();
+  // Answers with the outcome: now if it is known, else when it comes, but within `grace_ms` (then
+  // kPending). `grace_ms` < 0: however long it takes.
+  void await_outcome(Call call, int grace_ms);
+
+  // From the agent. All may destroy the entry.
+  virtual void data_came(proto::Bytes&& bytes) = 0;  // empty: the end
+  virtual void closed_by_agent() = 0;
+  virtual void hold_data(bool is_held) = 0;  // the agent wants a pause, or takes data again
+  virtual void room_came() = 0;              // the queue to the agent has room again
+  void agent_was_lost();
+  // Once in a while. May destroy the entry.
+  virtual void tick(std::uint64_t now_ms) = 0;
+  [[nodiscard]] virtual std::size_t queued_bytes() const = 0;  // for the program
+
+ protected:
+  // The outcome; both may destroy the entry. `is_expected`: the program was not told of the failure
+  // and still comes.
+  virtual void opened() = 0;
+  virtual void failed(bool is_expected) = 0;
+  virtual void lost() = 0;  // the agent is gone while the connection was open
+
+  void send_data(proto::Bytes&& bytes);
+  void send_hint(proto::Hint hint);
+  void close_at_agent(proto::Hint hint);  // kNone or kReset
+  [[nodiscard]] bool is_send_queue_full() const {
+    return sender_.queued_bytes() > AgentLink::Sender::kHighMark;
+  }
+  void forget_agent_connection();  // back to kIdle
+
+  OutgoingHub& hub_;
+
+ private:
+  void settle(proto::Res<proto::DaemonConnect> outcome);
+  void answer(Call& call) const;
+
+  std::uint64_t id_;
+  AgentLink::Outgoing kind_;
+  proto::SocketAddress remote_;
+  State state_ = State::kIdle;
+  int error_ = 0;
+  proto::ConnectionId agent_id_ = 0;
+  local::Address relay_{};
+  local::Address agent_address_{};
+  std::vector<Call> waiting_;
+  std::vector<Call> waiting_for_grace_;
+  std::unique_ptr<net::Timer> grace_;
+  bool was_told_pending_ = false;
+  AgentLink::Sender sender_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace mirrord::intproxy
