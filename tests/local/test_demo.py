@@ -62,16 +62,12 @@ class Demo(LocalTest):
         self.assertEqual(b"2.14.0\npostgres.demo.svc.cluster.local\n65534\n", done.stdout.split(b"10.96")[0])
 
     def test_says_what_to_do_where_namespaces_are_forbidden(self):
-        if os.geteuid() != 0:
-            raise unittest.SkipTest("the limit is set by root")
-        need("unshare", "setpriv")
-        script = ("echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set -all --inh-caps -all "
-                  "--reuid 1 --clear-groups --regid 1 '%s' demo -- true" % self.mirrord)
+        need("unshare")
         # The limit belongs to the user namespace that this makes: nothing outside changes.
+        script = "echo 0 > /proc/sys/user/max_user_namespaces && exec '%s' demo -- true" % self.mirrord
         os.chmod(self.folder, 0o777)
-        done = subprocess.run(["unshare", "-U", "--map-users=0,0,65536", "--map-groups=0,0,65536", "--setuid", "0", "--setgid", "0",
-                               "sh", "-c", script], env={**self.env, "HOME": self.work, "XDG_RUNTIME_DIR": ""}, capture_output=True,
-                              timeout=30, check=False)
+        done = subprocess.run(["unshare", "-U", "--map-user=1000", "--keep-caps", "sh", "-c", script],
+                              env={**self.env, "HOME": self.work}, capture_output=True, timeout=30, check=False)
         self.assertNotEqual(0, done.returncode)
         self.assertIn(b"namespaces", done.stderr)
         self.assertIn(b"sudo", done.stderr)

@@ -237,7 +237,7 @@ print(len(open(names[0]).read()) > 0, len(os.listdir('/proc/self/fd')) < 40)
             for _ in range(19):
                 os.mkdir("d" * 200)
                 os.chdir("d" * 200)
-            with open("leaf", "w", encoding="ascii") as file:
+            with open("leaf", "w", encoding="utf-8") as file:
                 file.write("deep\n")
             os.chdir("/")
         self.pod.inside(make_deep)
@@ -273,7 +273,7 @@ print(len(open(names[0]).read()) > 0, len(os.listdir('/proc/self/fd')) < 40)
             time.sleep(0.3)
 
             def append():
-                with open("/var/log/shop.log", "a", encoding="ascii") as file:
+                with open("/var/log/shop.log", "a", encoding="utf-8") as file:
                     file.write("line %d\n" % number)
             self.pod.inside(append)
             self.assertEqual(b"line %d\n" % number, process.stdout.readline())
@@ -309,5 +309,5 @@ open(sys.argv[1], 'w').write(open('/app/version').read())
 """
         self.run_remote(python_with(), "-c", program, out)
         self.assertTrue(wait_until(lambda: os.path.exists(out) and os.path.getsize(out) > 0, 10))
-        with open(out, encoding="ascii") as file:
+        with open(out, encoding="utf-8") as file:
             self.assertEqual("2.14.0\n", file.read())
