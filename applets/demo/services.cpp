@@ -215,8 +215,8 @@ constexpr std::array kPlaces = std::to_array<Place>({
     {"127.0.0.1",           8080, serve_http, nullptr},
     {"203.0.113.10",        80,   serve_http, nullptr},
     {"2001:db8:113::10",    80,   serve_http, nullptr},
-    {"10.96.12.35",         7,    serve_echo, respond_echo},
-    {"fd00:96::12:35",      7,    serve_echo, respond_echo},
+    {"10.96.12.35",         7777,   serve_echo, respond_echo},
+    {"fd00:96::12:35",      7777,   serve_echo, respond_echo},
     {"/run/shop/echo.sock", 0,    serve_echo, nullptr},
 });
 // clang-format on

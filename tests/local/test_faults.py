@@ -29,7 +29,7 @@ except OSError as error:
 
 RECEIVE_ON = """
 import socket
-with socket.create_connection(('echo', 7)) as s:
+with socket.create_connection(('echo', 7777)) as s:
     s.sendall(b'x'); s.recv(1); print('ready', flush=True); input()
     s.settimeout(15)
     try:

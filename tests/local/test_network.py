@@ -29,7 +29,7 @@ class Names(LocalTest):
     def test_names_of_the_pod_are_found(self):
         self.assertEqual(
             [["10.96.12.34", "fd00:96::12:34"], ["10.96.12.35", "fd00:96::12:35"],
-             ["10.96.12.34", "fd00:96::12:34"], ["203.0.113.10", "2001:db8:113::10"],
+             ["10.96.12.34", "fd00:96::12:34"], ["2001:db8:113::10", "203.0.113.10"],
              ["10.244.1.17", "10.244.1.18", "10.244.1.19"], ["fd00:96::12:34"]],
             self.ask("shop", "echo.demo", "store.demo.svc.cluster.local", "api.partner.example",
                      "headless", "six"))
@@ -110,22 +110,22 @@ for address in (("10.96.12.34", 81), ("198.51.100.1", 80), ("fd00:96::12:34", 81
     def test_bash_opens_tcp_by_itself(self):
         need("bash")
         self.assertEqual("hello\n", self.output(
-            "bash", "-c", "exec 3<>/dev/tcp/echo/7; echo hello >&3; read -r line <&3; echo $line"))
+            "bash", "-c", "exec 3<>/dev/tcp/echo/7777; echo hello >&3; read -r line <&3; echo $line"))
 
     def test_datagrams_reach_the_echo_service(self):
         program = """
 import socket
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     s.settimeout(5)
-    s.connect(("10.96.12.35", 7))
+    s.connect(("10.96.12.35", 7777))
     for size in (1, 500, 8000):
         s.send(b"x" * size); print(len(s.recv(65536)))
     print(s.getpeername())
 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
     s.settimeout(5)
-    s.connect(("fd00:96::12:35", 7)); s.send(b"six"); print(s.recv(100).decode())
+    s.connect(("fd00:96::12:35", 7777)); s.send(b"six"); print(s.recv(100).decode())
 """
-        self.assertEqual("1\n500\n8000\n('10.96.12.35', 7)\nsix\n",
+        self.assertEqual("1\n500\n8000\n('10.96.12.35', 7777)\nsix\n",
                          self.output(python_with(), "-c", program))
 
     def test_dig_asks_the_pods_name_server(self):
@@ -150,7 +150,7 @@ with socket.socket(socket.AF_UNIX) as s:
         program = """
 import hashlib, os, socket, threading
 data = os.urandom(6_000_000)
-with socket.create_connection(("echo", 7)) as s:
+with socket.create_connection(("echo", 7777)) as s:
     def send():
         s.sendall(data); s.shutdown(socket.SHUT_WR)
     threading.Thread(target=send).start()
