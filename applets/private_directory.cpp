@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "applets/abandoned_sessions.h"
 #include "net/fd.h"
 
 namespace mirrord {
@@ -87,6 +88,7 @@ Result<std::string> make_session_directory() {
       last = made.error();
       continue;
     }
+    remove_abandoned_sessions(parent);
     const std::string path = parent + "/" + random_name();
     if (mkdir(path.c_str(), 0700) == 0)
       return path;

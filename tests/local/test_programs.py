@@ -95,12 +95,13 @@ class Postgres(LocalTest):
             raise unittest.SkipTest("the server refuses to run as the pod's root; starting it as somebody "
                                     "else needs root here")
         nobody = pwd.getpwnam("nobody")
+        target = self.pod.pid
         data = os.path.join(self.folder, "pgdata")
         os.mkdir(data, 0o700)
         os.chown(data, nobody.pw_uid, nobody.pw_gid)
 
         def become_nobody():
-            enter(self.pod.pid, "net")
+            enter(target, "net")
             os.setgroups([])
             os.setgid(nobody.pw_gid)
             os.setuid(nobody.pw_uid)
