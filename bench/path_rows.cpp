@@ -22,8 +22,9 @@ using Words = std::vector<std::string>;
 // A running agent that `exec` connects to, optionally through a relay.
 class Path {
  public:
-  Path(const Options& options, std::chrono::microseconds delay)
+  Path(const Options& options, std::chrono::microseconds delay, bool ignore_localhost = false)
       : options_(options),
+        ignore_localhost_(ignore_localhost),
         agent_port_(free_port()),
         agent_(
             {options.mirrord, "agent", "-l", std::to_string(agent_port_), "-t", "60", "targetless"},
@@ -74,13 +75,15 @@ class Path {
     std::FILE* file = std::fopen(config_.c_str(), "w");
     std::fprintf(file,
                  "{\"feature\": {\"fs\": {\"mode\": \"write\", \"read_write\": [\"^%s/\"]}, "
-                 "\"network\": {\"incoming\": \"off\"}}}\n",
-                 options_.folder.c_str());
+                 "\"network\": {\"incoming\": \"off\", "
+                 "\"outgoing\": {\"ignore_localhost\": %s}}}}\n",
+                 options_.folder.c_str(), ignore_localhost_ ? "true" : "false");
     std::fclose(file);
     ::setenv("MIRRORD_PROGRESS_MODE", "off", 1);
   }
 
   const Options& options_;
+  bool ignore_localhost_;
   std::uint16_t agent_port_;
   Background agent_;
   WireClient holder_;
@@ -285,7 +288,7 @@ double round_trips(const Path& fast, const Path& slow, const Words& words) {
 }  // namespace
 
 void measure_bypass(const Options& options, Rows& rows) {
-  const Path path(options, std::chrono::microseconds(0));
+  const Path path(options, std::chrono::microseconds(0), true);
   const std::string local = options.folder + "-local";
   const Words words = {options.probe, "cheap", local, std::to_string(200000 / options.scale)};
   const Values bare = run_and_read(words);
