@@ -76,6 +76,13 @@ void Files::run() {
       reply(std::move(response));
   }
   update_hold();
+  if (on_idle_ && queue_.empty() && !is_busy_)
+    std::exchange(on_idle_, {})();
+}
+
+void Files::when_idle(net::Callback callback) {
+  on_idle_ = std::move(callback);
+  run();
 }
 
 void Files::submit() {

@@ -24,6 +24,8 @@ class Files {
   void handle(proto::FileRequest&& request);
   void on_drained();
   void number_all_opens() { calls_->number_all_opens(); }
+  // Calls back once, when every request that has come is carried out.
+  void when_idle(net::Callback callback);
 
  private:
   struct Batch;
@@ -39,6 +41,7 @@ class Files {
   std::size_t queued_bytes_ = 0;  // of writes
   bool is_busy_ = false;          // a pool thread has the calls
   bool holds_input_ = false;
+  net::Callback on_idle_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

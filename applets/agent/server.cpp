@@ -80,7 +80,7 @@ Result<Fd> listen_for_clients(std::uint16_t port) {
 
 Server::Server(net::Loop& loop, const Target& target, Limits limits)
     : loop_(loop), target_(target), limits_(limits), timer_(loop) {
-  const auto leave = [this] { stop({}); };
+  const auto leave = [this] { leave_with("the agent has been stopped"); };
   on_terminate_ = std::make_unique<net::SignalWatcher>(loop_, SIGTERM, leave);
   on_interrupt_ = std::make_unique<net::SignalWatcher>(loop_, SIGINT, leave);
   if (target_.pidfd) {
@@ -130,7 +130,8 @@ void Server::accept_clients() {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         listener_watcher_->watch(net::FdWatcher::kNone);
         timer_.start(std::chrono::milliseconds(100), [this] {
-          listener_watcher_->watch(net::FdWatcher::kReadable);
+          if (listener_watcher_)
+            listener_watcher_->watch(net::FdWatcher::kReadable);
           leave_when_idle();
         });
       }
@@ -166,11 +167,15 @@ void Server::leave_when_idle() {
 }
 
 void Server::target_ended() {
+  leave_with(target_.name + " has ended");
+}
+
+void Server::leave_with(const std::string& reason) {
   target_watcher_.reset();
   listener_watcher_.reset();
   is_leaving_ = true;
   for (auto& [id, session] : sessions_)
-    session->close(target_.name + " has ended");
+    session->close(reason);
   leave_when_idle();
 }
 

@@ -43,6 +43,7 @@ class Server {
   void add(Fd socket, std::string name);
   void remove(std::uint64_t id);
   void target_ended();
+  void leave_with(const std::string& reason);
   void stop(Status status);
   void leave_when_idle();
 

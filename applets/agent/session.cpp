@@ -1,6 +1,8 @@
 // applets/agent/session.cpp — decodes a client's messages, hands them to its parts, sends answers.
 #include "applets/agent/session.h"
 
+#include <sys/socket.h>
+
 #include <utility>
 
 #include "applets/agent/environment.h"
@@ -15,6 +17,8 @@ using proto::DaemonMessage;
 
 // How long a client that is told to go may take to read that.
 constexpr std::chrono::seconds kFarewell{2};
+// How long the requests that a client has left behind may take.
+constexpr std::chrono::seconds kLastRequests{10};
 
 // Whether the message has a payload worth sending from where it lies.
 bool has_bulk(const DaemonMessage& message) {
@@ -58,7 +62,7 @@ Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string p
       .buffer = [this] { return is_closing_ ? std::span(discarded_) : decoder_.writable(); },
       .received = [this](std::size_t count) { receive(count); },
       .ended = [this] { input_ended(); },
-      .failed = [this](const Error&) { end(); },
+      .failed = [this](const Error&) { stream_failed(); },
       .drained = [this] { drained(); },
   });
 }
@@ -91,12 +95,39 @@ void Session::close(std::string reason) {
 
 // ---- from the client
 
+// The client has said all it had to say. Its last writes must not be lost because it did not wait
+// for them, and a client that has only shut down its sending side gets its answers.
 void Session::input_ended() {
-  if (!is_closing_) {
+  if (is_closing_)
+    return end();
+  if (is_finishing_)
+    return;
+  is_finishing_ = true;
+  stream_.pause_reading();
+  farewell_ = std::make_unique<net::Timer>(loop_);
+  farewell_->start(kLastRequests, [this] { end(); });
+  files_.when_idle([this] {
     flush();
     stream_.flush();
+    end();
+  });
+}
+
+void Session::stream_failed() {
+  if (is_finishing_) {
+    files_.on_drained();  // nobody takes the answers any more: they hold up nothing
+    return;
   }
-  end();
+  // What the client sent before it went may still lie in the socket.
+  while (holds_ == 0 && !is_closing_ && !is_finishing_) {
+    const std::span<std::byte> space = decoder_.writable();
+    const ssize_t count = ::recv(stream_.fd(), space.data(), space.size(), MSG_DONTWAIT);
+    if (count <= 0)
+      break;
+    decoder_.commit(static_cast<std::size_t>(count));
+    decode();
+  }
+  input_ended();
 }
 
 void Session::receive(std::size_t count) {
@@ -112,7 +143,7 @@ void Session::receive(std::size_t count) {
 }
 
 void Session::decode() {
-  while (holds_ == 0 && !has_ended_ && !is_closing_) {
+  while (holds_ == 0 && !has_ended_ && !is_closing_ && !is_finishing_) {
     auto message = decoder_.next();
     if (!message) {
       close("the client sent what is no message of the protocol: " + message.error().what);
@@ -138,7 +169,7 @@ void Session::handle(ClientMessage&& message) {
       is_ready_for_logs_ = true;
       return;
     case ClientMessage::index_of<"Close">:
-      return end();
+      return input_ended();
     case ClientMessage::index_of<"GetAddrInfoRequest">:
       return dns_.handle(std::move(message.get<"GetAddrInfoRequest">()));
     case ClientMessage::index_of<"GetAddrInfoRequestV2">:
@@ -197,14 +228,14 @@ void Session::hold_input() {
 }
 
 void Session::release_input() {
-  if (--holds_ > 0 || has_ended_ || is_closing_)
+  if (--holds_ > 0 || has_ended_ || is_closing_ || is_finishing_)
     return;
   // What the decoder already has must not wait for more bytes from the client.
   loop_.defer([this, alive = alive_] {
-    if (!*alive || holds_ > 0 || has_ended_ || is_closing_)
+    if (!*alive || holds_ > 0 || has_ended_ || is_closing_ || is_finishing_)
       return;
     decode();
-    if (*alive && holds_ == 0 && !has_ended_ && !is_closing_)
+    if (*alive && holds_ == 0 && !has_ended_ && !is_closing_ && !is_finishing_)
       stream_.resume_reading();
   });
 }

@@ -46,6 +46,7 @@ class Session final : public ClientLink {
  private:
   void receive(std::size_t count);
   void input_ended();
+  void stream_failed();
   void decode();
   void handle(proto::ClientMessage&& message);
   void switch_version(const proto::SemVer& version);
@@ -61,7 +62,8 @@ class Session final : public ClientLink {
   const Target& target_;
   net::Callback on_end_;
   bool has_ended_ = false;
-  bool is_closing_ = false;
+  bool is_closing_ = false;    // the client has been told to go
+  bool is_finishing_ = false;  // the client has gone; its last requests are being carried out
   int holds_ = 0;
   proto::SemVer client_version_;
   bool is_ready_for_logs_ = false;
