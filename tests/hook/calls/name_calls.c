@@ -115,8 +115,32 @@ static void call_times(void) {
   CHECK(unlink(path) == 0);
 }
 
+static void call_temporary(void) {
+  char name[512];
+  struct stat status;
+  snprintf(name, sizeof name, "%s/tmp-XXXXXX", base_path);
+  int fd = mkstemp(name);
+  CHECK(fd >= 0 && strstr(name, "XXXXXX") == NULL);
+  CHECK(write(fd, "x", 1) == 1 && close(fd) == 0);
+  CHECK(stat(name, &status) == 0 && (status.st_mode & 0777) == 0600);
+  CHECK(unlink(name) == 0);
+  snprintf(name, sizeof name, "%s/tmp-XXXXXX.txt", base_path);
+  fd = mkostemps(name, 4, O_CLOEXEC);
+  CHECK(fd >= 0 && (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0 && close(fd) == 0);
+  CHECK(unlink(name) == 0);
+  snprintf(name, sizeof name, "%s/tmp-XXXXXX", base_path);
+  CHECK(mkdtemp(name) == name);
+  CHECK(rmdir(name) == 0);
+  CHECK_FAILS(mkstemp(name), EINVAL);
+}
+
 const struct Call kNameCalls[] = {
-    {"mkdir", call_mkdir}, {"unlink", call_unlink}, {"rename", call_rename},
-    {"links", call_links}, {"chmod", call_chmod},   {"times", call_times},
+    {"temporary files", call_temporary},
+    {"mkdir", call_mkdir},
+    {"unlink", call_unlink},
+    {"rename", call_rename},
+    {"links", call_links},
+    {"chmod", call_chmod},
+    {"times", call_times},
     {NULL, NULL},
 };
