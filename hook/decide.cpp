@@ -226,20 +226,32 @@ Target::Target(int directory, const char* path, bool write, bool may_be_empty) :
   }
 }
 
-// Below a remote directory everything is remote, but what may be written is decided by the path.
+// Below a remote directory everything is read remotely. Writes follow the path's own rule, but
+// names that are local by their kind (*.py, *.so …) go where the directory's writes go.
+Target::Kind Target::decide_below(const char* directory, const char* joined, bool write) {
+  Kind read_kind = Target(joined, false).kind_;
+  if (!write || read_kind == kNotFound) {
+    return read_kind == kNotFound ? kNotFound : kRemote;
+  }
+  Kind write_kind = Target(joined, true).kind_;
+  if (write_kind == kLocal && read_kind == kLocal) {
+    return Target(directory, true).kind_;
+  }
+  return write_kind;
+}
+
 void Target::decide_in(Record* directory, bool write) {
   length_ = strlen(path_);
-  if (write && directory->file.path != nullptr) {
+  const char* directory_path = directory->file.path;
+  if (write && directory_path != nullptr) {
     buffer_ = take_path_buffer();
-    size_t length = buffer_ != nullptr ? join_path(buffer_, directory->file.path, path_) : 0;
-    if (length != 0) {
-      Target joined(buffer_, true);
-      if (joined.kind_ != kRemote) {
-        kind_ = joined.kind_;
-        path_ = buffer_;
-        length_ = length;
-        return;
-      }
+    size_t length = buffer_ != nullptr ? join_path(buffer_, directory_path, path_) : 0;
+    Kind kind = length != 0 ? decide_below(directory_path, buffer_, true) : kRemote;
+    if (kind != kRemote) {
+      kind_ = kind;
+      path_ = buffer_;
+      length_ = length;
+      return;
     }
   }
   directory->references.fetch_add(1, std::memory_order_relaxed);
@@ -253,16 +265,29 @@ MIRRORD_SLOW void Target::decide_in_working_directory(bool write) {
   }
   PathBuffer directory;
   buffer_ = take_path_buffer();
-  if (directory.data() == nullptr || buffer_ == nullptr ||
-      copy_working_directory(directory.data()) == 0) {
+  size_t base = directory.data() != nullptr && buffer_ != nullptr
+                    ? copy_working_directory(directory.data())
+                    : 0;
+  if (base == 0) {
     return;
   }
-  if (join_path(buffer_, directory.data(), path_ != nullptr ? path_ : "") == 0) {
+  length_ = join_path(buffer_, directory.data(), path_ != nullptr ? path_ : "");
+  if (length_ == 0) {
     kind_ = kNotFound;
     return;
   }
   path_ = buffer_;
-  decide(write);
+  if (strstr(buffer_ + base, "/..") != nullptr) {
+    normalise_path(buffer_);
+    length_ = strlen(buffer_);
+  }
+  bool is_below = strncmp(buffer_, directory.data(), base) == 0 &&
+                  (buffer_[base] == '/' || buffer_[base] == '\0');
+  if (is_below) {
+    kind_ = decide_below(directory.data(), buffer_, write);
+  } else {
+    decide(write);
+  }
 }
 
 size_t Target::copy_absolute(char* buffer) const {

@@ -64,6 +64,7 @@ class Target {
   void map(bool write);
   void decide_in_working_directory(bool write);
   void decide_in(Record* directory, bool write);
+  static Kind decide_below(const char* directory, const char* joined, bool write);
 
   Kind kind_ = kLocal;
   const char* path_;

@@ -64,17 +64,30 @@ int duplicate(int from, int to, int flags, bool is_dup3) {
   return result;
 }
 
-// Locks on remote files: the protocol has none. Shared ones are granted (the readers of a file
-// that others may change do not get worse), exclusive ones are refused.
-int lock_command(int command, const struct flock* lock) {
+// Locks on remote files are granted but exist here only: the protocol has none, and programs that
+// lock what nobody else uses (databases, package tools) would not work without. The session's log
+// says so.
+void note_lock() {
+  static std::atomic<bool> noted{false};
+  if (noted.exchange(true)) {
+    return;
+  }
+  TextBuffer<160> text;
+  text.text(session.program).text(" locks remote files: other processes do not see these locks");
+  iovec part = {const_cast<char*>(text.c_str()), text.size()};
+  notify({mirrord::local::MessageType::kLog, nullptr, 0, &part, 1, -1});
+}
+
+int lock_command(int command, struct flock* lock) {
   if (lock == nullptr) {
     return fail_with(EFAULT);
   }
   if (command == F_GETLK || command == F_OFD_GETLK) {
-    const_cast<struct flock*>(lock)->l_type = F_UNLCK;
+    lock->l_type = F_UNLCK;
     return 0;
   }
-  return lock->l_type == F_WRLCK ? fail_with(ENOLCK) : 0;
+  note_lock();
+  return 0;
 }
 
 int control_remote(FileRecord& file, int fd, int command, void* argument) {
@@ -97,7 +110,7 @@ int control_remote(FileRecord& file, int fd, int command, void* argument) {
     case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
-      return lock_command(command, static_cast<const struct flock*>(argument));
+      return lock_command(command, static_cast<struct flock*>(argument));
     case F_SETLEASE:
     case F_NOTIFY:
     case F_ADD_SEALS:
@@ -220,12 +233,14 @@ int hk_ioctl(int fd, unsigned long request, ...) {
 
 int hk_flock(int fd, int operation) {
   REMOTE_FILE_OR(fd, ORIGINAL(flock)(fd, operation))
-  return (operation & LOCK_EX) != 0 ? fail_with(ENOLCK) : 0;
+  note_lock();
+  return (operation & ~(LOCK_SH | LOCK_EX | LOCK_UN | LOCK_NB)) != 0 ? fail_with(EINVAL) : 0;
 }
 
 int hk_lockf(int fd, int command, off_t length) {
   REMOTE_FILE_OR(fd, ORIGINAL(lockf)(fd, command, length))
-  return command == F_LOCK || command == F_TLOCK ? fail_with(ENOLCK) : 0;
+  note_lock();
+  return 0;
 }
 
 }  // extern "C"

@@ -114,7 +114,7 @@ class TextBuffer {
     char digits[24];
     size_t at = sizeof digits;
     do {
-      digits[--at] = "0123456789abcdef"[value % base];
+      digits[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[value % base];
       value /= base;
     } while (value != 0);
     return bytes(digits + at, sizeof digits - at);

@@ -26,28 +26,16 @@ void set_working_directory(const char* path) {
   working_directory_is_remote.store(true, std::memory_order_release);
 }
 
-// Takes "." and ".." and doubled slashes out of an absolute path, in place.
-void normalise(char* path) {
-  size_t end = 0;
-  for (const char* at = path; *at != '\0';) {
-    while (*at == '/') {
-      ++at;
-    }
-    size_t size = strcspn(at, "/");
-    if (size == 2 && at[0] == '.' && at[1] == '.') {
-      while (end > 0 && path[--end] != '/') {
-      }
-    } else if (size != 0 && !(size == 1 && at[0] == '.')) {
-      path[end++] = '/';
-      memmove(path + end, at, size);
-      end += size;
-    }
-    at += size;
+// Programs that the hook does not reach must not take the old folder for this one: for them the
+// working directory is a removed one, where nothing is found and nothing can be made.
+void leave_real_directory() {
+  TextBuffer<320> path;
+  path.text(session.directory).text("/nowhere-").number(random_key(), 36);
+  if (path.is_cut() || failed(raw(SYS_mkdirat, AT_FDCWD, path.c_str(), 0700))) {
+    return;
   }
-  if (end == 0) {
-    path[end++] = '/';
-  }
-  path[end] = '\0';
+  raw(SYS_chdir, path.c_str());
+  raw(SYS_unlinkat, AT_FDCWD, path.c_str(), AT_REMOVEDIR);
 }
 
 int change_locally(const char* path) {
@@ -65,7 +53,7 @@ int change_remotely(const char* path) {
     return fail_with(ENAMETOOLONG);
   }
   __builtin_memcpy(buffer.data(), path, strlen(path) + 1);
-  normalise(buffer.data());
+  normalise_path(buffer.data());
   Target target(buffer.data(), false);
   if (target.is_local()) {
     return change_locally(target.path());
@@ -77,6 +65,9 @@ int change_remotely(const char* path) {
   }
   if (!S_ISDIR(metadata.mode)) {
     return fail_with(ENOTDIR);
+  }
+  if (!has_remote_working_directory()) {
+    leave_real_directory();
   }
   set_working_directory(buffer.data());
   return 0;
@@ -102,6 +93,29 @@ char* give_working_directory(char* room, size_t size) {
 }
 
 }  // namespace
+
+void normalise_path(char* path) {
+  size_t end = 0;
+  for (const char* at = path; *at != '\0';) {
+    while (*at == '/') {
+      ++at;
+    }
+    size_t size = strcspn(at, "/");
+    if (size == 2 && at[0] == '.' && at[1] == '.') {
+      while (end > 0 && path[--end] != '/') {
+      }
+    } else if (size != 0 && !(size == 1 && at[0] == '.')) {
+      path[end++] = '/';
+      memmove(path + end, at, size);
+      end += size;
+    }
+    at += size;
+  }
+  if (end == 0) {
+    path[end++] = '/';
+  }
+  path[end] = '\0';
+}
 
 size_t copy_working_directory(char* buffer) {
   for (int i = 0; i < 1000 && has_remote_working_directory(); ++i) {

@@ -19,6 +19,9 @@ size_t copy_working_directory(char* buffer);
 // At start, from the image before this one; the variable is removed.
 void take_inherited_working_directory();
 
+// Takes "." and ".." and doubled slashes out of an absolute path, in place.
+void normalise_path(char* path);
+
 // Writes "directory/path" into a path buffer; its length, or 0 when it is too long.
 size_t join_path(char* buffer, const char* directory, const char* path);
 

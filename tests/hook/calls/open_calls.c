@@ -154,11 +154,14 @@ static void call_locks(void) {
   CHECK(fcntl(fd, F_SETLK, &shared) == 0);
   CHECK(flock(fd, LOCK_SH) == 0);
   CHECK(flock(fd, LOCK_UN) == 0);
-  if (is_remote) {
-    CHECK_FAILS(flock(fd, LOCK_EX), ENOLCK);
-  } else {
-    CHECK(flock(fd, LOCK_EX) == 0);
-  }
+  CHECK(flock(fd, LOCK_EX) == 0);
+  CHECK_FAILS(flock(fd, 0x40), EINVAL);
+  close(fd);
+  fd = open(in_base("text"), O_RDWR);
+  struct flock exclusive = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  CHECK(fcntl(fd, F_SETLK, &exclusive) == 0);
+  CHECK(lockf(fd, F_TLOCK, 0) == 0);
+  CHECK(fcntl(fd, F_GETLK, &exclusive) == 0 && exclusive.l_type == F_UNLCK);
   close(fd);
 }
 
