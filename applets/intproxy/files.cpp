@@ -163,6 +163,17 @@ std::expected<std::string, int> Files::resolve(Process& process, local::Handle d
     return std::unexpected(ENOTDIR);
   }
   std::string joined = base->path;
+  // A directory that was opened without following links is the parent of nothing else: going up by
+  // name stays right when it is removed (as programs do that walk a tree and remove it).
+  if (!base->follows_links && (path == ".." || path.starts_with("../")) &&
+      joined.rfind('/') != std::string::npos && !joined.ends_with('/') &&
+      !joined.ends_with("/..") && !joined.ends_with("/.")) {
+    joined.resize(std::max<std::size_t>(joined.rfind('/'), 1));
+    path.remove_prefix(std::min<std::size_t>(path.size(), 3));
+    if (path.empty()) {
+      return joined;
+    }
+  }
   if (!joined.ends_with('/')) {
     joined += '/';
   }

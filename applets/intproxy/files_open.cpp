@@ -290,6 +290,7 @@ void Files::finish_open(const std::shared_ptr<Opening>& opening) {
   const FilePtr file = add_file();
   file->path = opening->path;
   file->remote_fd = opening->remote_fd;
+  file->follows_links = !opening->has(O_NOFOLLOW);
   file->is_regular = S_ISREG(mode);
   file->is_readable = access != O_WRONLY;
   file->is_writable = access != O_RDONLY;

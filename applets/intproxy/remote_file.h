@@ -29,7 +29,7 @@ struct RemoteFile {
   bool is_writable = false;
   bool is_append = false;
   bool is_regular = false;
-  bool follows_links = true;  // kPath
+  bool follows_links = true;  // opened without O_NOFOLLOW
   std::uint32_t slot = local::kNoSlot;
   int owners = 0;  // processes that hold the handle
 
