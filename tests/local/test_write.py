@@ -85,12 +85,17 @@ class Writing(LocalTest):
         self.assertEqual(0o640, stat.S_IMODE(self.pod.inside(os.lstat, "/data/masked").st_mode))
 
     def test_read_mode_leaves_the_pod_alone(self):
-        before = self.pod.tree("/data")
-        _, errors = self.run_remote("sh", "-c", "echo no > /data/README", status=None)
-        self.assertIn(b"/data/README", errors)
-        self.run_remote("rm", "-f", "/data/README", status=None)
-        self.run_remote("mkdir", "/data/here", status=1)
-        self.assertEqual(before, self.pod.tree("/data"))
+        # A folder that no machine has: whatever is local fails for it.
+        self.pod.write("/only-inside/file", b"text\n")
+        _, errors = self.run_remote("sh", "-c", "echo no > /only-inside/file", status=None)
+        self.assertIn(b"/only-inside/file", errors)
+        self.run_remote("sh", "-c", "echo no >> /only-inside/new", status=None)
+        self.run_remote("rm", "-f", "/only-inside/file", status=None)
+        self.run_remote("mkdir", "/only-inside/here", status=1)
+        self.run_remote("mv", "/only-inside/file", "/only-inside/moved", status=1)
+        self.assertEqual(["file"], self.pod.inside(os.listdir, "/only-inside"))
+        self.assertEqual(b"text\n", self.pod.read("/only-inside/file"))
+        self.assertFalse(os.path.exists("/only-inside"))
 
     def test_local_writes_stay_local(self):
         for mode in ({"mode": "read"}, WRITE):
@@ -108,7 +113,8 @@ class Writing(LocalTest):
         rules = {"mode": "localwithoverrides", "read_only": ["^/app/"], "read_write": ["^/var/log/"],
                  "not_found": ["^/etc/hosts$"]}
         self.assertEqual(self.pod.read("/app/version"), self.run_remote("cat", "/app/version", mode=rules)[0])
-        self.run_remote("cat", "/data/README", mode=rules, status=1)
+        self.pod.write("/only-inside/file", b"text\n")
+        self.run_remote("cat", "/only-inside/file", mode=rules, status=1)
         self.run_remote("cat", "/etc/hosts", mode=rules, status=1)
         self.run_remote("sh", "-c", "echo x >> /var/log/shop.log", mode=rules)
         self.assertEqual(b"started\nx\n", self.pod.read("/var/log/shop.log"))
