@@ -42,12 +42,11 @@ void AgentLink::connect(Outgoing kind, proto::SocketAddress remote, Sender& send
   }
   if (!supports(proto::Gate::kOutgoingConnectV2)) {
     proto::LayerConnect request{std::move(remote)};
-    ClientMessage message =
-        kind == Outgoing::kTcp
-            ? ClientMessage::make<"TcpOutgoing">(
-                  proto::LayerTcpOutgoing::make<"Connect">(std::move(request)))
-            : ClientMessage::make<"UdpOutgoing">(
-                  proto::LayerUdpOutgoing::make<"Connect">(std::move(request)));
+    ClientMessage message = kind == Outgoing::kTcp
+                                ? ClientMessage::make<"TcpOutgoing">(
+                                      proto::LayerTcpOutgoing::make<"Connect">(std::move(request)))
+                                : ClientMessage::make<"UdpOutgoing">(
+                                      proto::LayerUdpOutgoing::make<"Connect">(std::move(request)));
     // Answered in the order sent, so all of them go through one queue.
     if (!enqueue(simple_sender_->queue_, std::move(message))) {
       refuse(io_error(EINVAL));

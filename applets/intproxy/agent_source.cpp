@@ -1,9 +1,7 @@
 // applets/intproxy/agent_source.cpp — spawns or connects to the agent; blocking, before the session.
 #include "applets/intproxy/agent_source.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -13,11 +11,13 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <charconv>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "proto/basic.h"
+#include "net/address.h"
+#include "net/dns.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -81,76 +81,86 @@ Result<AgentStream> spawn_agent(net::Loop& loop, AgentSource& source) {
   return stream;
 }
 
-struct Endpoint {
-  sockaddr_storage address{};
-  socklen_t size = 0;
-};
-
-Endpoint endpoint_of(const proto::SockAddr& from) {
-  Endpoint to;
-  if (from.ip.is_v6) {
-    auto* v6 = reinterpret_cast<sockaddr_in6*>(&to.address);
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(from.port);
-    std::memcpy(&v6->sin6_addr, from.ip.octets.data(), 16);
-    to.size = sizeof *v6;
-  } else {
-    auto* v4 = reinterpret_cast<sockaddr_in*>(&to.address);
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(from.port);
-    std::memcpy(&v4->sin_addr, from.ip.octets.data(), 4);
-    to.size = sizeof *v4;
-  }
-  return to;
-}
-
-Result<Fd> connect_endpoint(const Endpoint& endpoint, const std::string& name,
+Result<Fd> connect_endpoint(const net::Endpoint& endpoint, const std::string& name,
                             milliseconds timeout) {
-  Fd socket(::socket(endpoint.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd socket(::socket(endpoint.ip.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.is_open()) {
     return fail_system("create a socket", errno);
   }
   const std::string tried = "connect to the agent at " + name;
   const std::string hint = "Check that the agent listens there and that nothing filters the port.";
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&endpoint.address),
-                endpoint.size) != 0) {
-    if (errno != EINPROGRESS) {
-      return fail_system(tried, errno, hint);
-    }
-    pollfd waiting{socket.get(), POLLOUT, 0};
-    int ready = 0;
-    do {
-      ready = ::poll(&waiting, 1, static_cast<int>(timeout.count()));
-    } while (ready < 0 && errno == EINTR);
-    int error = 0;
-    socklen_t size = sizeof error;
-    if (ready == 0) {
-      error = ETIMEDOUT;
-    } else {
-      ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-    }
-    if (error != 0) {
-      return fail_system(tried, error, hint);
-    }
+  sockaddr_storage address{};
+  const socklen_t address_size = endpoint.to_sockaddr(address);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), address_size) == 0) {
+    return socket;
+  }
+  if (errno != EINPROGRESS) {
+    return fail_system(tried, errno, hint);
+  }
+  pollfd waiting{socket.get(), POLLOUT, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&waiting, 1, static_cast<int>(timeout.count()));
+  } while (ready < 0 && errno == EINTR);
+  int error = ready == 0 ? ETIMEDOUT : 0;
+  socklen_t size = sizeof error;
+  if (ready > 0) {
+    ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  }
+  if (error != 0) {
+    return fail_system(tried, error, hint);
   }
   return socket;
 }
 
-Result<AgentStream> connect_agent(const std::string& address, milliseconds timeout) {
-  std::vector<std::string> candidates{address};
-  constexpr std::string_view kLocalhost = "localhost:";
-  if (address.starts_with(kLocalhost)) {
-    const std::string port = address.substr(kLocalhost.size());
-    candidates = {"127.0.0.1:" + port, "[::1]:" + port};
+// HOST:PORT, where HOST is an address, a bracketed IPv6 address or a name.
+Result<std::vector<net::Endpoint>> endpoints_of(net::Loop& loop, const std::string& address) {
+  const std::string tried = "connect to the agent at " + address;
+  const std::size_t colon = address.rfind(':');
+  std::uint16_t port = 0;
+  std::string host = address.substr(0, colon);
+  const char* end = address.data() + address.size();
+  const bool is_numbered = colon != std::string::npos &&
+                           std::from_chars(address.data() + colon + 1, end, port).ptr == end &&
+                           port != 0;
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
   }
-  Error last{ErrorCode::kUsage, "connect to the agent at " + address + ": this is not ADDRESS:PORT",
-             "Write it as 10.0.0.1:61337 or [fd00::1]:61337.", 0};
-  for (const std::string& candidate : candidates) {
-    const auto parsed = proto::SockAddr::parse(candidate);
-    if (!parsed) {
-      continue;
+  if (!is_numbered || host.empty()) {
+    return fail(ErrorCode::kUsage, tried + ": this is not HOST:PORT",
+                "Write it as 10.0.0.1:61337, [fd00::1]:61337 or agent.example:61337.");
+  }
+  if (const auto ip = net::IpAddress::parse(host)) {
+    return std::vector<net::Endpoint>{{*ip, port}};
+  }
+  net::Resolver resolver(loop, Fd());
+  std::optional<net::DnsAnswer> answer;
+  resolver.lookup(host, net::DnsFamily::kBoth, [&](net::DnsAnswer found) {
+    answer = std::move(found);
+    loop.stop();
+  });
+  while (!answer) {
+    loop.run();
+  }
+  std::vector<net::Endpoint> endpoints;
+  if (*answer) {
+    for (const net::DnsRecord& record : **answer) {
+      endpoints.push_back({record.address, port});
     }
-    auto socket = connect_endpoint(endpoint_of(*parsed), address, timeout);
+  }
+  if (endpoints.empty()) {
+    return fail(ErrorCode::kNotFound, tried + ": the name " + host + " has no address",
+                "Check its spelling, or give the agent's address.");
+  }
+  return endpoints;
+}
+
+Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
+                                  milliseconds timeout) {
+  MIRRORD_TRY(endpoints, endpoints_of(loop, address));
+  Error last;
+  for (const net::Endpoint& endpoint : endpoints) {
+    auto socket = connect_endpoint(endpoint, address, timeout);
     if (socket) {
       return AgentStream{std::move(*socket), "the agent at " + address, nullptr};
     }
@@ -166,7 +176,7 @@ Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds
     return AgentStream{std::move(source.stream), "the agent", nullptr};
   }
   if (!source.address.empty()) {
-    return connect_agent(source.address, timeout);
+    return connect_agent(loop, source.address, timeout);
   }
   return spawn_agent(loop, source);
 }
@@ -175,8 +185,8 @@ AgentProcess::AgentProcess(net::Loop& loop, pid_t pid, Fd output)
     : pid_(pid),
       pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
       output_(std::move(output)),
-      watcher_(std::make_unique<net::FdWatcher>(loop, output_.get(),
-                                                [this](int) { read_output(); })) {
+      watcher_(
+          std::make_unique<net::FdWatcher>(loop, output_.get(), [this](int) { read_output(); })) {
   watcher_->watch(net::FdWatcher::kReadable);
 }
 

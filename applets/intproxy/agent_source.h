@@ -35,8 +35,8 @@ class AgentProcess {
   pid_t pid_;
   Fd pidfd_;
   Fd output_;
-  std::string tail_;     // the last few kilobytes
-  std::string line_;     // of the log, not complete yet
+  std::string tail_;  // the last few kilobytes
+  std::string line_;  // of the log, not complete yet
   SessionLog* log_ = nullptr;
   std::unique_ptr<net::FdWatcher> watcher_;
 };

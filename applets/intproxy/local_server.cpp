@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 namespace mirrord::intproxy {
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxDescriptors = 4;  // in one packet; more are closed by the kernel
 constexpr int kBacklog = 1024;
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
 bool is_one_way(local::MessageType type) {
   switch (type) {
@@ -256,7 +258,7 @@ void LocalConnection::finish_call() {
 // ---- LocalServer
 
 LocalServer::LocalServer(net::Loop& loop, Handlers handlers)
-    : loop_(loop), handlers_(std::move(handlers)), buffer_(local::kMaxPacket) {}
+    : loop_(loop), handlers_(std::move(handlers)), retry_(loop), buffer_(local::kMaxPacket) {}
 
 LocalServer::~LocalServer() {
   handlers_.closed = [](LocalConnection&) {};
@@ -291,7 +293,12 @@ void LocalServer::accept_ready() {
   for (int i = 0; i < 64; ++i) {
     Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket.is_open()) {
-      return;  // EAGAIN, or the peer went away, or no descriptor is left: level-triggered, again
+      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+        // The connection stays in the queue and would report itself again and again.
+        watcher_->watch(net::FdWatcher::kNone);
+        retry_.start(kAcceptPause, [this] { watcher_->watch(net::FdWatcher::kReadable); });
+      }
+      return;
     }
     ucred credentials{};
     socklen_t size = sizeof credentials;
@@ -316,6 +323,7 @@ std::shared_ptr<LocalConnection> LocalServer::adopt(Fd socket, pid_t peer) {
 }
 
 void LocalServer::stop_listening() {
+  retry_.stop();
   watcher_.reset();
   listener_.reset();
 }

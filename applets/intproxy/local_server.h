@@ -170,6 +170,7 @@ class LocalServer {
   Handlers handlers_;
   Fd listener_;
   std::unique_ptr<net::FdWatcher> watcher_;
+  net::Timer retry_;
   std::unordered_map<LocalConnection*, std::shared_ptr<LocalConnection>> connections_;
   std::vector<std::byte> buffer_;  // every packet is received here; handled before the next
 };

@@ -143,8 +143,8 @@ Result<StartedSession> read_reports(int pipe,
   while (true) {
     char kind = 0;
     std::uint32_t size = 0;
-    if (!read_all(pipe, &kind, 1) ||
-        !read_all(pipe, reinterpret_cast<char*>(&size), sizeof size) || size > kMaxBody) {
+    if (!read_all(pipe, &kind, 1) || !read_all(pipe, reinterpret_cast<char*>(&size), sizeof size) ||
+        size > kMaxBody) {
       break;
     }
     std::string body(size, '\0');

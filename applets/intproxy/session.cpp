@@ -2,17 +2,20 @@
 #include "applets/intproxy/session.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 namespace mirrord::intproxy {
 namespace {
 
 constexpr std::size_t kMaxSettings = 64 << 20;
+constexpr std::chrono::milliseconds kTrimDelay{2000};
 constexpr std::size_t kSlotsSize = sizeof(local::FileSlot) * local::kSlotCount;
 
 std::string default_log(const SessionOptions& options) {
@@ -26,17 +29,18 @@ Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentL
       options_(std::move(options)),
       log_(std::make_unique<SessionLog>(default_log(options_), options_.log_is_verbose)),
       agent_(std::move(agent)),
-      server_(loop, {.request = [this](LocalConnection& connection, Request&& request,
-                                       Call call) {
-                       on_request(connection, std::move(request), std::move(call));
-                     },
+      server_(loop, {.request =
+                         [this](LocalConnection& connection, Request&& request, Call call) {
+                           on_request(connection, std::move(request), std::move(call));
+                         },
                      .closed = [this](LocalConnection& connection) { on_closed(connection); },
                      .refused =
                          [this](LocalConnection& connection, std::string_view why) {
                            log_->warn("process " + std::to_string(connection.peer()) + " sent " +
                                       std::string(why));
                          }}),
-      check_timer_(loop) {
+      check_timer_(loop),
+      trim_timer_(loop) {
   if (const Status mapped = map_settings(); !mapped) {
     log_->warn(mapped.error().what);
   }
@@ -124,8 +128,26 @@ void Session::on_agent_lost(const Error& why) {
   }
 }
 
+// Buffers of a burst go back to the system once nobody has asked for anything for a while.
+void Session::schedule_trim() {
+  is_trim_due_ = true;
+  was_used_ = false;
+  trim_timer_.start(kTrimDelay, [this] {
+    if (was_used_) {
+      schedule_trim();
+    } else {
+      is_trim_due_ = false;
+      ::malloc_trim(0);
+    }
+  });
+}
+
 void Session::on_request(LocalConnection& connection, Request&& request, Call call) {
   using local::MessageType;
+  was_used_ = true;
+  if (!is_trim_due_) {
+    schedule_trim();
+  }
   bool is_legal = true;
   if (request.type == MessageType::kHello) {
     is_legal = say_hello(connection, request);
@@ -136,9 +158,9 @@ void Session::on_request(LocalConnection& connection, Request&& request, Call ca
   } else if (request.type == MessageType::kExec) {
     is_legal = exec_process(*connection.process(), request);
   } else if (request.type == MessageType::kLog) {
-    log_->info(connection.process()->name + "[" + std::to_string(connection.process()->pid) +
-               "]: " + std::string(reinterpret_cast<const char*>(request.body.data()),
-                                   request.body.size()));
+    log_->info(
+        connection.process()->name + "[" + std::to_string(connection.process()->pid) + "]: " +
+        std::string(reinterpret_cast<const char*>(request.body.data()), request.body.size()));
   } else {
     const auto index = static_cast<std::size_t>(request.type);
     if (index < handlers_.size() && handlers_[index]) {

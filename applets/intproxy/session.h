@@ -111,6 +111,7 @@ class Session {
   void schedule_check();
   void check_end();
   void finish();
+  void schedule_trim();
   void remove_directory();
   [[nodiscard]] std::string_view hook_path() const;
 
@@ -134,6 +135,9 @@ class Session {
   std::uint64_t end_wanted_at_ms_ = 0;
   std::uint64_t idle_since_ms_ = 0;
   net::Timer check_timer_;
+  net::Timer trim_timer_;
+  bool is_trim_due_ = false;
+  bool was_used_ = false;  // since the trim timer was started
   std::vector<std::unique_ptr<net::SignalWatcher>> signals_;
   std::vector<std::unique_ptr<Part>> parts_;  // last: parts go before what they use
 };

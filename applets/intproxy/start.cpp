@@ -143,9 +143,9 @@ Status Opening::wait_until(const bool& condition) {
 }
 
 Status Opening::open() {
-  reporter_.progress(options_.agent.address.empty() ? "starting the agent"
-                                                    : "connecting to the agent at " +
-                                                          options_.agent.address);
+  reporter_.progress(options_.agent.address.empty()
+                         ? "starting the agent"
+                         : "connecting to the agent at " + options_.agent.address);
   MIRRORD_TRY(stream, open_agent(loop_, std::move(options_.agent), options_.connect_timeout));
   process = std::move(stream.process);
   link = std::make_unique<AgentLink>(

@@ -36,13 +36,13 @@ struct MappedPath {
 };
 
 struct SessionOptions {
-  std::string directory;   // exists, 0700; holds `settings` already. Removed at the end
-  pid_t root_pid = 0;      // becomes the user's program; 0: filled in by start_session (the caller)
+  std::string directory;  // exists, 0700; holds `settings` already. Removed at the end
+  pid_t root_pid = 0;     // becomes the user's program; 0: filled in by start_session (the caller)
   AgentSource agent;
-  std::string log_file;    // appended to; empty: DIRECTORY/log
+  std::string log_file;  // appended to; empty: DIRECTORY/log
   bool log_is_verbose = false;
 
-  std::chrono::milliseconds connect_timeout{30'000};    // start or connect, and handshake
+  std::chrono::milliseconds connect_timeout{30'000};     // start or connect, and handshake
   std::chrono::milliseconds start_idle_timeout{60'000};  // no root process and no connection at all
   std::chrono::milliseconds idle_timeout{5'000};
   std::chrono::milliseconds ping_interval{30'000};
@@ -59,8 +59,8 @@ struct SessionOptions {
 
 struct StartedSession {
   std::map<std::string, std::string> environment;  // of the target
-  std::string agent_version;  // the settled protocol version
-  bool has_flight = false;    // the agent is one of ours
+  std::string agent_version;                       // the settled protocol version
+  bool has_flight = false;                         // the agent is one of ours
   pid_t intproxy_pid = 0;
 };
 

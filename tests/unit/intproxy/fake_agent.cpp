@@ -301,11 +301,15 @@ proto::Res<proto::WriteFileResponse> FakeAgent::write(std::uint64_t fd, const pr
 
 // Nothing for requests without an answer.
 std::optional<proto::FileResponse> FakeAgent::execute(proto::FileRequest& request) {
-  using R = proto::FileRequest;
-  const auto status = [](int number) {
-    return number == 0 ? proto::Res<proto::Unit>(proto::Unit{})
-                       : proto::Res<proto::Unit>(std::unexpected(error(number)));
-  };
+  if (auto* close = request.get_if<"Close">()) {
+    descriptors_.erase(close->fd);
+    return std::nullopt;
+  }
+  if (auto* close = request.get_if<"CloseDir">()) {
+    descriptors_.erase(close->remote_fd);
+    return std::nullopt;
+  }
+
   if (auto* open_request = request.get_if<"Open">()) {
     return open(open_request->path.value, open_request->open_options);
   }
@@ -345,14 +349,10 @@ std::optional<proto::FileResponse> FakeAgent::execute(proto::FileRequest& reques
     return respond<"Seek">(
         proto::Res<proto::SeekFileResponse>(proto::SeekFileResponse{descriptor.position}));
   }
-  if (auto* close = request.get_if<"Close">()) {
-    descriptors_.erase(close->fd);
-    return std::nullopt;
-  }
-  if (auto* close = request.get_if<"CloseDir">()) {
-    descriptors_.erase(close->remote_fd);
-    return std::nullopt;
-  }
+  return execute_on_directory(request);
+}
+
+proto::FileResponse FakeAgent::execute_on_directory(proto::FileRequest& request) {
   if (auto* directory = request.get_if<"FdOpenDir">()) {
     const std::uint64_t number = next_descriptor_++;
     descriptors_[number] = {.path = descriptors_[directory->remote_fd].path, .is_listing = true};
@@ -374,6 +374,15 @@ std::optional<proto::FileResponse> FakeAgent::execute(proto::FileRequest& reques
     descriptor.position += response.dir_entries.size();
     return respond<"ReadDirBatch">(proto::Res<proto::ReadDirBatchResponse>(std::move(response)));
   }
+  return execute_change(request);
+}
+
+proto::FileResponse FakeAgent::execute_change(proto::FileRequest& request) {
+  using R = proto::FileRequest;
+  const auto status = [](int number) {
+    return number == 0 ? proto::Res<proto::Unit>(proto::Unit{})
+                       : proto::Res<proto::Unit>(std::unexpected(error(number)));
+  };
   if (auto* change = request.get_if<"Fchmod">()) {
     FakeFile* file = file_of(change->fd);
     if (file != nullptr) {

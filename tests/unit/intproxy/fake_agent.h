@@ -78,6 +78,8 @@ class FakeAgent {
   void handle(proto::ClientMessage&& message);
   void send(proto::DaemonMessage&& message);
   std::optional<proto::FileResponse> execute(proto::FileRequest& request);
+  proto::FileResponse execute_on_directory(proto::FileRequest& request);
+  proto::FileResponse execute_change(proto::FileRequest& request);
   proto::FileResponse open(const std::string& path, const proto::OpenOptionsInternal& options);
   proto::Res<proto::XstatResponse> stat(const std::string& path);
   proto::Res<proto::ReadFileResponse> read(std::uint64_t fd, std::uint64_t size,
