@@ -13,6 +13,7 @@
 #include <unordered_map>
 
 #include "applets/config/automaton_table.h"
+#include "applets/config/pattern_join.h"
 #include "applets/config/pattern_nfa.h"
 
 namespace mirrord::config {
@@ -314,17 +315,21 @@ uint8_t outcome_of(GroupMask matched, FileMode mode) {
 
 Result<std::vector<std::byte>> compile_paths(std::span<const PathRule> rules, FileMode mode,
                                              LetterCase letter_case) {
-  Nfa nfa;
+  std::array<std::vector<Pattern>, kGroupCount> groups;
   for (const PathRule& rule : rules) {
     const bool has_no_effect = mode == FileMode::kLocal || (mode == FileMode::kLocalWithOverrides &&
                                                             rule.group == RuleGroup::kDefaultLocal);
     if (has_no_effect)
       continue;
     MIRRORD_TRY(pattern, parse_pattern(rule.pattern, letter_case));
-    if (auto status = nfa.add(std::move(pattern), static_cast<uint8_t>(rule.group)); !status) {
-      status.error().what += " (at the pattern `" + rule.pattern + "`)";
-      return std::unexpected(std::move(status).error());
-    }
+    trim_for_search(pattern);
+    groups[static_cast<std::size_t>(rule.group)].push_back(std::move(pattern));
+  }
+  Nfa nfa;
+  for (std::size_t group = 0; group < kGroupCount; ++group) {
+    if (!groups[group].empty())
+      MIRRORD_CHECK_STATUS(
+          nfa.add(join_patterns(std::move(groups[group])), static_cast<uint8_t>(group)));
   }
   MIRRORD_TRY(table, Builder(nfa, mode).run());
   if (table.outcomes.size() > kSmallTable)

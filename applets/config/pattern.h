@@ -36,6 +36,8 @@ struct Pattern {
   std::vector<Pattern> parts;
   uint32_t least = 0;
   uint32_t most = 0;
+
+  bool operator==(const Pattern&) const = default;
 };
 
 enum class LetterCase { kFold, kExact };

@@ -87,30 +87,6 @@ std::vector<Sequence> sequences(const std::vector<CodeRange>& ranges) {
   return out;
 }
 
-// A search finds `a.*` wherever it finds `a`, and `.+b` wherever `.b`: repetitions at either side
-// of a pattern need their least count only.
-void trim_repeats(Pattern& pattern, bool at_front) {
-  if (pattern.kind == Pattern::Kind::kRepeat) {
-    pattern.most = pattern.least;
-    if (pattern.least == 0)
-      pattern = Pattern{};
-    else if (pattern.least == 1)
-      trim_repeats(pattern.parts[0], at_front);
-  } else if (pattern.kind == Pattern::Kind::kAlternate) {
-    for (Pattern& part : pattern.parts)
-      trim_repeats(part, at_front);
-  } else if (pattern.kind == Pattern::Kind::kConcat) {
-    while (!pattern.parts.empty()) {
-      const auto side = at_front ? pattern.parts.begin() : pattern.parts.end() - 1;
-      trim_repeats(*side, at_front);
-      if (side->kind != Pattern::Kind::kEmpty)
-        return;
-      pattern.parts.erase(side);
-    }
-    pattern = Pattern{};
-  }
-}
-
 }  // namespace
 
 uint32_t Nfa::new_state(NfaState::Kind kind, uint32_t next, uint32_t other) {
@@ -212,10 +188,8 @@ uint32_t Nfa::build(const Pattern& pattern, uint32_t next) {
   return next;
 }
 
-Status Nfa::add(Pattern pattern, uint8_t group) {
+Status Nfa::add(const Pattern& pattern, uint8_t group) {
   group_ = group;
-  trim_repeats(pattern, true);
-  trim_repeats(pattern, false);
   const uint32_t match = new_state(NfaState::Kind::kMatch, NfaState::kNone);
   starts_.push_back(build(pattern, match));
   if (too_large_)

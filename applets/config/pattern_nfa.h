@@ -38,7 +38,7 @@ struct NfaEdge {
 class Nfa {
  public:
   // Adds a pattern of a group; an error when the automaton becomes too large.
-  Status add(Pattern pattern, uint8_t group);
+  Status add(const Pattern& pattern, uint8_t group);
 
   const std::vector<NfaState>& states() const { return states_; }
   const std::vector<NfaEdge>& edges() const { return edges_; }
