@@ -165,8 +165,11 @@ Result<VariableList> child_environment(const char* const* inherited,
   if (!config.use_proxy)
     blank_proxies(variables);
   MIRRORD_TRY(incoming, remote_variables(remote, config.environment));
-  for (const auto& [name, value] : incoming)
-    variables.set(name, value);
+  for (const auto& [name, value] : incoming) {
+    // The target's preloaded libraries are not here.
+    if (name != "LD_PRELOAD" || !remote.contains(name))
+      variables.set(name, value);
+  }
   for (const std::string& name : config.environment.unset)
     variables.remove(name);
 

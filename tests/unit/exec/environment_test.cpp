@@ -60,6 +60,7 @@ TEST(ChildEnvironment, PreloadKeepsWhatIsThere) {
   EXPECT_EQ(compose({"LD_PRELOAD="}, {}, {})["LD_PRELOAD"], "/h.so");
   EXPECT_EQ(compose({"LD_PRELOAD=/a.so"}, {}, {})["LD_PRELOAD"], "/a.so:/h.so");
   EXPECT_EQ(compose({"LD_PRELOAD=/h.so"}, {}, {})["LD_PRELOAD"], "/h.so");
+  EXPECT_EQ(compose({}, {{"LD_PRELOAD", "/theirs.so"}}, {})["LD_PRELOAD"], "/h.so");
 }
 
 TEST(ChildEnvironment, ProxiesAreBlankedOnRequestButNotRemoteOnes) {
