@@ -160,6 +160,10 @@ FileCalls::Res<proto::OpenFileResponse> FileCalls::open(int base, const std::str
   const int flags = open_flags(options);
   if (flags < 0)
     return failed(EINVAL);
+  if (opening_waits_ && attempt == Attempt::kCached) {
+    would_block_ = true;
+    return failed(EAGAIN);
+  }
   Open open;
   open.fd = open_path(base, path, flags, kNewFileMode, attempt);
   struct stat info {};
@@ -196,8 +200,13 @@ FileCalls::Res<proto::OpenDirResponse> FileCalls::open_directory(std::uint64_t f
   return proto::OpenDirResponse{insert(std::move(open))};
 }
 
-void FileCalls::close(std::uint64_t fd) {
-  open_.erase(fd);
+void FileCalls::close(std::uint64_t fd, Attempt attempt) {
+  const Open* open = find(fd);
+  // What was written is sent to its server now.
+  if (open != nullptr && open->was_written && attempt == Attempt::kCached)
+    would_block_ = is_served_elsewhere(open->fd.get());
+  if (!would_block_)
+    open_.erase(fd);
 }
 
 // On a directory this ends only the listing that GetDEnts64 has begun; the descriptor stays.
@@ -370,8 +379,8 @@ FileCalls::Outcome FileCalls::execute(FileRequest& request, Attempt attempt,
                                       FileResponse& response) {
   would_block_ = false;
   if (const auto* closing = request.get_if<"Close">()) {
-    close(closing->fd);
-    return Outcome::kNoReply;
+    close(closing->fd, attempt);
+    return would_block_ ? Outcome::kWouldBlock : Outcome::kNoReply;
   }
   if (const auto* closing = request.get_if<"CloseDir">()) {
     close_listing(closing->remote_fd);

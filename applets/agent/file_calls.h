@@ -19,7 +19,8 @@ namespace mirrord::agent {
 // Not thread-safe, but not bound to a thread: Files lets one thread at a time in.
 class FileCalls {
  public:
-  explicit FileCalls(const Target& target) : root_(target.root.get()) {}
+  explicit FileCalls(const Target& target)
+      : root_(target.root.get()), opening_waits_(is_served_elsewhere(root_)) {}
 
   enum class Outcome {
     kReply,
@@ -42,6 +43,7 @@ class FileCalls {
     Kind kind = Kind::kOther;
     bool takes_nowait = true;       // until RWF_NOWAIT is refused
     std::optional<bool> on_memory;  // once asked for
+    bool was_written = false;
     std::unique_ptr<Listing> listing;
     bool is_listing = false;  // a directory stream made by FdOpenDir
   };
@@ -90,12 +92,13 @@ class FileCalls {
                                                   Attempt attempt);
   Res<proto::GetDEnts64Response> get_dents(const proto::GetDEnts64Request& request,
                                            Attempt attempt);
-  void close(std::uint64_t fd);
+  void close(std::uint64_t fd, Attempt attempt);
   void close_listing(std::uint64_t fd);
 
   friend struct FileDispatch;
 
   int root_;
+  bool opening_waits_;  // the root is, for example, on fuse-overlayfs
   std::unordered_map<std::uint64_t, Open> open_;
   std::uint64_t next_fd_ = 0;
   std::atomic<bool> numbers_all_opens_ = false;  // set by the loop, read by whoever has the calls

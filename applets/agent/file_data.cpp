@@ -172,6 +172,7 @@ FileCalls::Res<proto::WriteFileResponse> FileCalls::write(std::uint64_t fd,
   const int raw = open.fd.get();
   if (open.kind == Kind::kRegular && must_wait(open, attempt))
     return failed(EAGAIN);
+  open.was_written = true;
   std::size_t written = 0;
   if (open.kind == Kind::kOther && attempt == Attempt::kBlocking)
     wait_ready(raw, POLLOUT);

@@ -9,10 +9,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -222,6 +225,12 @@ std::string path_inside(int root, int directory) {
   return found && is_same_file(found.get(), directory) ? path : std::string();
 }
 
+// The magic number of the file system that holds `fd`, 0 when it cannot be told.
+std::uint32_t file_system_of(int fd) {
+  struct statfs info {};
+  return ::fstatfs(fd, &info) == 0 ? static_cast<std::uint32_t>(info.f_type) : 0;
+}
+
 struct SplitPath {
   std::string parent;
   std::string name;
@@ -295,11 +304,15 @@ Place open_parent_at(int root, int directory, const char* path, Attempt attempt)
 }
 
 bool is_on_memory(int fd) {
-  struct statfs info {};
-  if (::fstatfs(fd, &info) != 0)
-    return false;
-  const auto type = static_cast<unsigned long>(info.f_type);
+  const std::uint32_t type = file_system_of(fd);
   return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
+}
+
+bool is_served_elsewhere(int fd) {
+  constexpr std::uint32_t kTypes[] = {FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC,  V9FS_MAGIC,
+                                      CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC, CEPH_SUPER_MAGIC,
+                                      AFS_FS_MAGIC,     AFS_SUPER_MAGIC};
+  return std::ranges::find(kTypes, file_system_of(fd)) != std::end(kTypes);
 }
 
 }  // namespace mirrord::agent

@@ -41,5 +41,8 @@ struct Place {
 
 // True when `fd` lies on a file system that lives in memory: calls on it never wait for a disk.
 [[nodiscard]] bool is_on_memory(int fd);
+// True when another process or machine serves the file system: opening and closing files waits for
+// it even if everything else is in the kernel's memory.
+[[nodiscard]] bool is_served_elsewhere(int fd);
 
 }  // namespace mirrord::agent

@@ -64,6 +64,14 @@ Result<Fd> open_pidfd(pid_t pid, const std::string& name) {
                      errno == ENOSYS ? "The agent needs Linux 5.3 or newer." : "");
 }
 
+// " (of user 33)", when that is somebody else.
+std::string owner_of(pid_t pid) {
+  struct stat info {};
+  if (::stat(proc_path(pid, "").c_str(), &info) != 0 || info.st_uid == ::geteuid())
+    return {};
+  return " (of user " + std::to_string(info.st_uid) + ")";
+}
+
 // Kernel threads and processes that only wait to be reaped have no program.
 bool has_program(pid_t pid) {
   char byte;
@@ -80,7 +88,7 @@ Result<Fd> open_root(pid_t pid, const std::string& name) {
                 name + " has no files: it has just ended or is a kernel thread",
                 "Choose another process.");
   }
-  return fail_system("open the root directory of " + name, error_number, kPrivilegeHint);
+  return fail_system("enter " + name + owner_of(pid), error_number, kPrivilegeHint);
 }
 
 // An environment that may not be read leaves the declared one: files and network still work.
