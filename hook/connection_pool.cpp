@@ -123,14 +123,15 @@ Connection* take_new() {
   return nullptr;
 }
 
-// Whether a connection may be had at all or only all of them are in use.
-bool is_pool_full() {
-  for (const Connection& connection : pool) {
-    if (connection.state.load(std::memory_order_relaxed) == ConnectionState::kEmpty) {
-      return false;
+// Whether it makes sense to wait for another thread's connection.
+bool is_one_busy() {
+  uint32_t used = pool_used.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < used; ++i) {
+    if (pool[i].state.load(std::memory_order_relaxed) == ConnectionState::kBusy) {
+      return true;
     }
   }
-  return true;
+  return false;
 }
 
 // In a child: the parent's connections are closed, its keys forgotten.
@@ -179,7 +180,9 @@ Connection* acquire_connection() {
     if (connection == nullptr) {
       connection = take_new();
     }
-    if (connection != nullptr || !is_pool_full()) {
+    // No further one may be had: all are in use, no descriptor is free, or this process has become
+    // another user. Then they are shared one after the other.
+    if (connection != nullptr || !is_one_busy()) {
       return connection;
     }
     long pause[2] = {0, 1'000'000};

@@ -57,6 +57,14 @@ int duplicate(int from, int to, int flags, bool is_dup3) {
   if (from != to && is_own_descriptor(to)) {
     yield_own_descriptor(to);
   }
+  if (to <= STDERR_FILENO && has_record(from)) {
+    // Streams that are open already use the number natively.
+    SavedErrno saved;
+    RecordRef record(from, RecordType::kFile);
+    if (record && record->file.kind == mirrord::local::FileKind::kCached) {
+      (void)fetch_whole(record->file);
+    }
+  }
   int result = is_dup3 ? ORIGINAL(dup3)(from, to, flags) : ORIGINAL(dup2)(from, to);
   if (result >= 0) {
     share_record(from, to);

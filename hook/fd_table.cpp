@@ -6,7 +6,7 @@
 namespace mirrord::hook {
 namespace {
 
-constexpr uint32_t kMaxRecords = 1 << 18;
+constexpr uint32_t kMaxRecords = 1 << 17;
 
 // Type-stable memory; a free record is in a list by its index + 1, tagged against reuse.
 Record* records;

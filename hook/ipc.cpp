@@ -16,7 +16,13 @@ union DescriptorMessage {
   char bytes[CMSG_SPACE(sizeof(int))];
 };
 
-bool send_packet(int fd, const Request& request) {
+// What the caller's own arguments cause; the connection is as it was.
+bool is_callers_fault(long result) {
+  return result == -EFAULT || result == -EMSGSIZE || result == -ENOMEM || result == -ENOBUFS;
+}
+
+// 0, an errno that is the caller's fault, or kLost.
+int send_packet(int fd, const Request& request) {
   local::LocalHeader header = {request.type, 0};
   iovec parts[2 + kMaxParts];
   parts[0] = {&header, sizeof header};
@@ -41,7 +47,10 @@ bool send_packet(int fd, const Request& request) {
   do {
     result = raw(SYS_sendmsg, fd, &message, MSG_NOSIGNAL);
   } while (result == -EINTR);
-  return result >= 0;
+  if (result >= 0) {
+    return 0;
+  }
+  return is_callers_fault(result) ? static_cast<int>(-result) : kLost;
 }
 
 // Closes a descriptor that came with a packet that nobody wants.
@@ -77,6 +86,9 @@ int receive_packet(int fd, Answer& answer) {
   do {
     result = raw(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
   } while (result == -EINTR);
+  if (result == -EFAULT) {
+    return EFAULT;  // the packet is gone, the next answer is another one's
+  }
   if (result < static_cast<long>(sizeof header)) {
     return kLost;
   }
@@ -101,8 +113,10 @@ int call(const Request& request, Answer& answer) {
     report_lost_session();
     return kLost;
   }
-  int result =
-      send_packet(connection->fd, request) ? receive_packet(connection->fd, answer) : kLost;
+  int result = send_packet(connection->fd, request);
+  if (result == 0) {
+    result = receive_packet(connection->fd, answer);
+  }
   if (result == kLost) {
     drop_connection(connection);
     report_lost_session();
@@ -123,13 +137,13 @@ bool notify(const Request& request) {
   if (connection == nullptr) {
     return false;
   }
-  bool sent = send_packet(connection->fd, request);
-  if (sent) {
-    release_connection(connection);
-  } else {
+  int result = send_packet(connection->fd, request);
+  if (result == kLost) {
     drop_connection(connection);
+  } else {
+    release_connection(connection);
   }
-  return sent;
+  return result == 0;
 }
 
 bool say_hello(int fd) {
@@ -137,7 +151,7 @@ bool say_hello(int fd) {
                         session.parent_key};
   iovec name = {session.program, strlen(session.program)};
   Request request = {local::MessageType::kHello, &hello, sizeof hello, &name, 1, -1};
-  return send_packet(fd, request);
+  return send_packet(fd, request) == 0;
 }
 
 }  // namespace mirrord::hook

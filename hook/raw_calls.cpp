@@ -64,6 +64,12 @@ long route_fcntl(Arguments a) {
   const int result = hk_fcntl(as<int>(a[0]), as<int>(a[1]), a[2]);
   return result < 0 ? -errno : result;
 }
+// The kernel counts the NUL, the library returns the buffer.
+long route_getcwd(Arguments a) {
+  const SavedErrno saved;
+  const char* path = hk_getcwd(as<char*>(a[0]), as<size_t>(a[1]));
+  return path == nullptr ? -errno : static_cast<long>(strlen(path)) + 1;
+}
 long refuse(Arguments) {
   return -ENOSYS;
 }
@@ -106,6 +112,9 @@ constexpr Row kRoutes[] = {
     ROUTE(SYS_fstatfs, fstatfs),
     ROUTE(SYS_readlinkat, readlinkat),
     ROUTE(SYS_getdents64, getdents64),
+    ROUTE(SYS_chdir, chdir),
+    ROUTE(SYS_fchdir, fchdir),
+    {SYS_getcwd, route_getcwd},
     ROUTE(SYS_mkdirat, mkdirat),
     ROUTE(SYS_unlinkat, unlinkat),
     ROUTE(SYS_renameat, renameat),

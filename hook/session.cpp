@@ -62,6 +62,13 @@ void* map_file(const char* name, size_t least_size, bool writable, size_t* size)
   return failed(mapped) ? nullptr : reinterpret_cast<void*>(mapped);
 }
 
+// The session's folder is there, but this process may not look into it.
+bool is_foreign_session() {
+  TextBuffer<320> path;
+  path.text(session.directory).text("/").text(local::kSettingsFile);
+  return raw(SYS_faccessat, AT_FDCWD, path.c_str(), R_OK) == -EACCES;
+}
+
 bool is_inside(const local::Section& section, size_t size) {
   return section.offset <= size && section.size <= size - section.offset;
 }
@@ -141,6 +148,12 @@ bool open_session() {
   session.settings = static_cast<const local::Settings*>(
       map_file(local::kSettingsFile, sizeof(local::Settings), false, &size));
   if (session.settings == nullptr) {
+    if (is_foreign_session()) {
+      // A child that became another user: as for a library it may not read, go on without.
+      report(
+          "this program runs as another user than the mirrord session: it runs without mirrord.");
+      return false;
+    }
     refuse("the mirrord session has ended");
   }
   check_settings(size);

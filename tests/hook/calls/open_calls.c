@@ -185,6 +185,38 @@ static void call_poll(void) {
   close(fd);
 }
 
+static void call_descriptor_names(void) {
+  char name[64];
+  char data[8];
+  int fd = open(in_base("text"), O_RDONLY);
+  CHECK(read(fd, data, 5) == 5);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+  int again = open(name, O_RDONLY);
+  CHECK(again >= 0 && lseek(again, 0, SEEK_SET) == 0 && read(again, data, 4) == 4);
+  CHECK(memcmp(data, "line", 4) == 0);
+  close(again);
+  close(fd);
+  fd = open(in_base("named"), O_CREAT | O_WRONLY, 0600);
+  snprintf(name, sizeof name, "/dev/fd/%d", fd);
+  again = open(name, O_WRONLY | O_APPEND);
+  CHECK(write(again, "named", 5) == 5);
+  CHECK(close(again) == 0 && close(fd) == 0);
+  check_content(in_base("named"), "named");
+  CHECK(unlink(in_base("named")) == 0);
+}
+
+// Bad memory is EFAULT and harms nothing else.
+static void call_bad_memory(void) {
+  void* volatile bad = (void*)8;
+  make_file(in_base("scratch"), "some text");
+  int fd = open(in_base("scratch"), O_RDWR);
+  CHECK_FAILS(read(fd, bad, 10), EFAULT);
+  CHECK_FAILS(write(fd, bad, 10), EFAULT);
+  CHECK(close(fd) == 0);
+  CHECK(unlink(in_base("scratch")) == 0);
+  check_content(in_base("text"), "line one\nline two\n");
+}
+
 // Programs that become daemons close everything; what comes next must still work.
 static void call_close_everything(void) {
   int kept = open(in_base("text"), O_RDONLY);
@@ -223,6 +255,8 @@ const struct Call kOpenCalls[] = {
     {"locks", call_locks},
     {"ioctl", call_ioctl},
     {"poll", call_poll},
+    {"descriptor names", call_descriptor_names},
+    {"bad memory", call_bad_memory},
     {"close everything", call_close_everything},
     {NULL, NULL},
 };
