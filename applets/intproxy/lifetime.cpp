@@ -12,6 +12,7 @@
 #include <string>
 
 #include "applets/intproxy/session.h"
+#include "applets/intproxy/stale.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -25,6 +26,8 @@ constexpr milliseconds kRecheck{500};
 // How long writes of ended programs may take to be answered, and how often that is looked at.
 constexpr std::chrono::duration<std::uint64_t, std::milli> kMaxFinish{10'000};
 constexpr milliseconds kFinishStep{5};
+// Calls that are on their way when the agent is lost get their errors within this time.
+constexpr milliseconds kLossDelay{100};
 constexpr std::size_t kMaxProcFile = 4 << 20;
 
 // Reads a file of /proc whole; empty when it cannot be read.
@@ -155,12 +158,26 @@ void Session::finish() {
   loop_.stop();
 }
 
+// Nothing remote can work any more. Programs learn it from their closed connections, and their hook
+// says so; what was pending has its error already.
+void Session::on_agent_lost(const Error& why) {
+  if (has_ended_) {
+    return;
+  }
+  log_->error(why.what);
+  for (const std::unique_ptr<Part>& part : parts_) {
+    part->agent_lost(why);
+  }
+  if (end_reason_.empty()) {
+    end_reason_ = "the agent is lost";
+    end_wanted_at_ms_ = loop_.now_ms();
+    check_timer_.start(kLossDelay, [this] { finish(); });
+  }
+}
+
 // Only files that sessions make are in it; whatever else may be there stays, with the directory.
 void Session::remove_directory() {
-  for (const char* name : {local::kSocketFile, local::kSlotsFile, local::kSettingsFile, "log"}) {
-    ::unlink((options_.directory + "/" + name).c_str());
-  }
-  if (::rmdir(options_.directory.c_str()) == 0 || errno == ENOENT) {
+  if (remove_session_directory(options_.directory)) {
     return;
   }
   log_->warn(system_error("remove " + options_.directory, errno).what);

@@ -121,13 +121,6 @@ void Session::handle(local::MessageType type, Handler handler) {
   handlers_[static_cast<std::size_t>(type)] = std::move(handler);
 }
 
-void Session::on_agent_lost(const Error& why) {
-  log_->error(why.what);
-  for (const std::unique_ptr<Part>& part : parts_) {
-    part->agent_lost(why);
-  }
-}
-
 // Buffers of a burst go back to the system once nobody has asked for anything for a while.
 void Session::schedule_trim() {
   is_trim_due_ = true;

@@ -19,6 +19,7 @@
 #include "applets/intproxy/agent_source.h"
 #include "applets/intproxy/report.h"
 #include "applets/intproxy/session.h"
+#include "applets/intproxy/stale.h"
 #include "net/loop.h"
 
 namespace mirrord::intproxy {
@@ -202,6 +203,7 @@ Status serve_session(SessionOptions options, Fd report_fd) {
     return opened;
   }
   {
+    const std::string directory = options.directory;
     Session session(loop, std::move(options), std::move(opening.link));
     SessionLog& log = session.log();
     opening.on_lost = [&](const Error& why) { session.on_agent_lost(why); };
@@ -218,6 +220,7 @@ Status serve_session(SessionOptions options, Fd report_fd) {
     }
     opening.started.intproxy_pid = ::getpid();
     reporter.success(opening.started);
+    remove_stale_sessions(directory);
     session.run();
     if (opening.process) {
       opening.process->stop_log();

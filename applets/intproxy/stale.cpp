@@ -1,0 +1,78 @@
+// applets/intproxy/stale.cpp — finds dead sessions by their socket: nobody listens on it any more.
+#include "applets/intproxy/stale.h"
+
+#include <dirent.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "net/fd.h"
+#include "proto/local.h"
+
+namespace mirrord::intproxy {
+namespace {
+
+constexpr std::string_view kParentName = "mirrord";  // …/mirrord or …/mirrord-UID
+constexpr int kMaxLookedAt = 256;                    // a start must not take long
+
+bool is_refused(const std::string& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket_path.size() >= sizeof address.sun_path) {
+    return false;
+  }
+  std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
+  const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+             0 &&
+         errno == ECONNREFUSED;
+}
+
+bool is_own_directory(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
+         status.st_uid == ::geteuid();
+}
+
+}  // namespace
+
+bool remove_session_directory(const std::string& directory) {
+  for (const char* name : {local::kSocketFile, local::kSlotsFile, local::kSettingsFile, "log"}) {
+    ::unlink((directory + "/" + name).c_str());
+  }
+  return ::rmdir(directory.c_str()) == 0 || errno == ENOENT;
+}
+
+void remove_stale_sessions(const std::string& directory) {
+  const std::size_t slash = directory.rfind('/');
+  if (slash == std::string::npos || slash == 0) {
+    return;
+  }
+  const std::string parent = directory.substr(0, slash);
+  if (!std::string_view(parent).substr(parent.rfind('/') + 1).starts_with(kParentName) ||
+      !is_own_directory(parent)) {
+    return;
+  }
+  DIR* entries = ::opendir(parent.c_str());
+  if (entries == nullptr) {
+    return;
+  }
+  int looked_at = 0;
+  while (const dirent* entry = ::readdir(entries)) {
+    const std::string path = parent + "/" + entry->d_name;
+    if (entry->d_name[0] == '.' || path == directory || ++looked_at > kMaxLookedAt) {
+      continue;
+    }
+    if (is_own_directory(path) && is_refused(path + "/" + local::kSocketFile)) {
+      remove_session_directory(path);
+    }
+  }
+  ::closedir(entries);
+}
+
+}  // namespace mirrord::intproxy
