@@ -131,6 +131,30 @@ intproxy::AgentSource agent_source(const config::Target& target) {
   return source;
 }
 
+// Settings that an agent which the session starts reads from its environment; taken back at the end.
+class AgentVariables {
+ public:
+  explicit AgentVariables(const config::AgentOptions& agent) {
+    set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
+    set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
+  }
+  AgentVariables(const AgentVariables&) = delete;
+  AgentVariables& operator=(const AgentVariables&) = delete;
+  ~AgentVariables() {
+    for (const char* name : names_)
+      unsetenv(name);
+  }
+
+ private:
+  void set(const char* name, std::optional<uint32_t> value) {
+    if (!value || std::getenv(name) != nullptr)
+      return;
+    setenv(name, std::to_string(*value).c_str(), 1);
+    names_.push_back(name);
+  }
+  std::vector<const char*> names_;
+};
+
 // The whole path, as the hook's rules and the program's children see it.
 std::string absolute_path(const std::string& path) {
   std::array<char, PATH_MAX> resolved{};
@@ -255,6 +279,7 @@ class Execution {
   Status start();
   Status check_program();
   void show_config() const;
+  std::vector<std::string> executables() const;
   Result<intproxy::StartedSession> start_session(const std::string& directory,
                                                  std::vector<std::byte>& settings);
 
@@ -291,9 +316,21 @@ void Execution::show_config() const {
         "feature.network.incoming has no effect, listening sockets are local");
 }
 
+// What must be read on this machine for the program to start at all.
+std::vector<std::string> Execution::executables() const {
+  std::vector<std::string> paths = {absolute_path(kind_.binary)};
+  const std::string program = absolute_path(program_);
+  if (program != paths[0])
+    paths.push_back(program);
+  if (program_.starts_with('/') && program_ != program)
+    paths.push_back(program_);  // a symbolic link
+  return paths;
+}
+
 Result<intproxy::StartedSession> Execution::start_session(const std::string& directory,
                                                           std::vector<std::byte>& settings) {
   Progress step = progress_.subtask("starting the session");
+  const AgentVariables variables(config_.agent);
   auto started = intproxy::start_session(session_options(config_, directory, settings),
                                          [&](std::string_view line) { step.info(line); });
   if (started)
@@ -316,7 +353,7 @@ Status Execution::start() {
   config::SettingsInput input;
   input.session_directory = directory;
   input.hook_path = hook;
-  input.paths = config::path_context(config::process_environment, absolute_path(kind_.binary));
+  input.paths = config::path_context(config::process_environment, executables());
   if (const char* ports = std::getenv("MIRRORD_IGNORE_DEBUGGER_PORTS"); ports != nullptr)
     input.ignored_ports = ports;
   SessionVariables session{directory, hook, resolved_config_text(config_), kind_.is_go};

@@ -94,13 +94,13 @@ void add_computed(std::vector<PathRule>& rules, const PathContext& context) {
   if (!context.working_directory.empty() && context.working_directory != "/")
     rules.push_back(
         {"^" + quote_pattern(context.working_directory) + "(/|$)", RuleGroup::kDefaultLocal});
-  if (!context.executable.empty())
-    rules.push_back({quote_pattern(context.executable) + "$", RuleGroup::kDefaultLocal});
+  for (const std::string& executable : context.executables)
+    rules.push_back({quote_pattern(executable) + "$", RuleGroup::kDefaultLocal});
 }
 
 }  // namespace
 
-PathContext path_context(const Environment& environment, std::string executable) {
+PathContext path_context(const Environment& environment, std::vector<std::string> executables) {
   PathContext context;
   context.home = environment("HOME").value_or("");
   context.temporary = environment("TMPDIR").value_or("/tmp");
@@ -110,7 +110,7 @@ PathContext path_context(const Environment& environment, std::string executable)
     context.working_directory = directory;
     std::free(directory);
   }
-  context.executable = std::move(executable);
+  context.executables = std::move(executables);
   return context;
 }
 

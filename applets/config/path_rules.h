@@ -14,10 +14,10 @@ struct PathContext {
   std::string home;
   std::string temporary = "/tmp";
   std::string working_directory;
-  std::string executable;
+  std::vector<std::string> executables;  // the program, and its interpreter if it is a script
 };
 
-PathContext path_context(const Environment& environment, std::string executable);
+PathContext path_context(const Environment& environment, std::vector<std::string> executables);
 
 // The user's lists, the mappings' patterns and the built-in lists.
 std::vector<PathRule> path_rules(const FileRules& files, const PathContext& context);

@@ -186,7 +186,7 @@ TEST(PathAutomaton, BuiltInListsCompileQuicklyIntoASmallTable) {
   PathContext context;
   context.home = "/home/someone";
   context.working_directory = "/home/someone/work/project";
-  context.executable = "/usr/bin/python3.11";
+  context.executables = {"/usr/bin/python3.11"};
   const std::vector<PathRule> rules = path_rules(FileRules{}, context);
   const auto begin = std::chrono::steady_clock::now();
   const auto table = compile_paths(rules, FileMode::kRead, LetterCase::kFold);

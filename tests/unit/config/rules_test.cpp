@@ -18,7 +18,7 @@ PathContext context() {
   PathContext context;
   context.home = "/home/me";
   context.working_directory = "/home/me/work";
-  context.executable = "/srv/app/server";
+  context.executables = {"/srv/app/server", "/srv/bin/script"};
   return context;
 }
 
@@ -118,6 +118,7 @@ TEST(PathDecisions, BuiltInLists) {
       {"/home/me/work/file", "LL"},
       {"/srv/app/server", "LL"},
       {"/srv/app/server2", "RL"},
+      {"/srv/bin/script", "LL"},
       {"/Program Files/x", "LL"},
       {"/srv/data.csv", "RL"},
       {"/srv/clr-1-pipe-2", "LL"},
