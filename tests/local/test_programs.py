@@ -9,7 +9,7 @@ import sys
 import unittest
 
 from support import (LocalTest, build_once, compile_with, enter, need, python_with, sha256_file,
-                     wait_until)
+                     wait_until, write_file)
 
 
 def put_tree(pod, source, destination):
@@ -32,7 +32,10 @@ class Git(LocalTest):
     def setUp(self):
         super().setUp()
         need("git")
-        self.env.update({"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
+        # The pod's files belong to its root, whoever that is outside.
+        config = os.path.join(self.folder, "gitconfig")
+        write_file(config, b"[safe]\n\tdirectory = *\n")
+        self.env.update({"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": config,
                          "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example", "GIT_AUTHOR_DATE": "1700000000 +0000",
                          "GIT_COMMITTER_NAME": "C", "GIT_COMMITTER_EMAIL": "c@example",
                          "GIT_COMMITTER_DATE": "1700000000 +0000"})
