@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -109,9 +110,16 @@ Result<std::string> hook_directory() {
     if (!fits_preload(choice))
       continue;
     auto made = make_private_directory(choice);
-    if (made)
+    if (!made) {
+      last = made.error();
+      continue;
+    }
+    struct statvfs system {};
+    if (statvfs(choice.c_str(), &system) == 0 && (system.f_flag & ST_NOEXEC) == 0)
       return choice;
-    last = made.error();
+    last = {ErrorCode::kUnsupported,
+            "the directory `" + choice + "` is on a file system without execution (noexec)",
+            "Set XDG_CACHE_HOME to a directory from which libraries can be loaded."};
   }
   return std::unexpected(std::move(last));
 }

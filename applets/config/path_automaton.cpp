@@ -19,7 +19,7 @@
 namespace mirrord::config {
 namespace {
 
-constexpr std::size_t kMostStates = 20'000;
+constexpr std::size_t kMostStates = 60'000;
 constexpr std::size_t kMostCells = 8'000'000;
 // Up to here minimising takes longer than it saves.
 constexpr std::size_t kSmallTable = 2'000;
