@@ -46,17 +46,11 @@ class DnsServer {
   // `address`: a loopback address of either family; port 0 chooses a free one.
   explicit DnsServer(Script script, const char* address = "127.0.0.1", std::uint16_t port = 0)
       : script_(std::move(script)) {
-    net::Endpoint at{*net::IpAddress::parse(address), port};
-    udp_ = mirrord::Fd(::socket(at.ip.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    tcp_ = mirrord::Fd(::socket(at.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int on = 1;
-    ::setsockopt(tcp_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    const net::Endpoint at{*net::IpAddress::parse(address), port};
     sockaddr_storage storage;
-    socklen_t length = at.to_sockaddr(storage);
-    is_up_ = ::bind(udp_.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0;
-    ::getsockname(udp_.get(), reinterpret_cast<sockaddr*>(&storage), &length);
-    is_up_ = is_up_ && ::bind(tcp_.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0 &&
-             ::listen(tcp_.get(), 16) == 0;
+    // A port that is free for one protocol need not be free for the other.
+    for (int attempt = 0; attempt < 50 && !is_up_; ++attempt)
+      is_up_ = bind_both(at, storage);
     endpoint_ = *net::Endpoint::from_sockaddr(storage);
     thread_ = std::thread([this] { serve(); });
   }
@@ -206,6 +200,19 @@ class DnsServer {
     put16(framed, static_cast<unsigned>(out.size()));
     framed += out;
     ::send(peer.get(), framed.data(), framed.size(), MSG_NOSIGNAL);
+  }
+
+  bool bind_both(const net::Endpoint& at, sockaddr_storage& storage) {
+    udp_ = mirrord::Fd(::socket(at.ip.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    tcp_ = mirrord::Fd(::socket(at.ip.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ::setsockopt(tcp_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    socklen_t length = at.to_sockaddr(storage);
+    if (::bind(udp_.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0)
+      return false;
+    ::getsockname(udp_.get(), reinterpret_cast<sockaddr*>(&storage), &length);
+    return ::bind(tcp_.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0 &&
+           ::listen(tcp_.get(), 16) == 0;
   }
 
   Script script_;
