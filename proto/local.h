@@ -13,6 +13,8 @@
 
 namespace mirrord::local {
 
+// clang-format off: the columns of comments are aligned by hand.
+
 inline constexpr uint32_t kVersion = 1;
 // Largest packet, header included. Fits the default socket buffer (net.core.wmem_default).
 inline constexpr size_t kMaxPacket = 160 * 1024;
@@ -359,5 +361,7 @@ inline constexpr char kInheritedVariable[] = "MIRRORD_INHERITED";  // key and fd
 inline constexpr char kSettingsFile[] = "settings";
 inline constexpr char kSlotsFile[] = "slots";
 inline constexpr char kSocketFile[] = "intproxy.sock";
+
+// clang-format on
 
 }  // namespace mirrord::local

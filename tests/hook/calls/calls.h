@@ -2,7 +2,6 @@
 // remote, bypassed or mapped; and from different places of a program.
 #pragma once
 
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
