@@ -142,14 +142,14 @@ class AgentVariables {
   AgentVariables& operator=(const AgentVariables&) = delete;
   ~AgentVariables() {
     for (const char* name : names_)
-      unsetenv(name);
+      unsetenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
   }
 
  private:
   void set(const char* name, std::optional<uint32_t> value) {
-    if (!value || std::getenv(name) != nullptr)
+    if (!value || config::process_environment(name))
       return;
-    setenv(name, std::to_string(*value).c_str(), 1);
+    setenv(name, std::to_string(*value).c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
     names_.push_back(name);
   }
   std::vector<const char*> names_;
@@ -254,7 +254,7 @@ Error become(const std::string& program, std::vector<std::string> command,
 }
 
 Status refuse_nested() {
-  if (std::getenv(kNestedVariable) == nullptr)
+  if (!config::process_environment(kNestedVariable))
     return {};
   return fail(ErrorCode::kUsage,
               "mirrord is already at work in this process: it was started by "
@@ -296,8 +296,7 @@ Status Execution::check_program() {
   if (request_.command.empty() || request_.command[0].empty())
     return fail(ErrorCode::kUsage, "no program to run is given",
                 "Write it at the end: mirrord exec --target demo -- PROGRAM ARGUMENTS.");
-  const char* path = std::getenv("PATH");
-  search_path_ = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  search_path_ = config::process_environment("PATH").value_or("/usr/local/bin:/usr/bin:/bin");
   MIRRORD_TRY(program, find_program(request_.command[0], search_path_));
   program_ = std::move(program);
   kind_ = inspect_program(program_, search_path_);
@@ -354,8 +353,7 @@ Status Execution::start() {
   input.session_directory = directory;
   input.hook_path = hook;
   input.paths = config::path_context(config::process_environment, executables());
-  if (const char* ports = std::getenv("MIRRORD_IGNORE_DEBUGGER_PORTS"); ports != nullptr)
-    input.ignored_ports = ports;
+  input.ignored_ports = config::process_environment("MIRRORD_IGNORE_DEBUGGER_PORTS").value_or("");
   SessionVariables session{directory, hook, resolved_config_text(config_), kind_.is_go};
   input.environment = {std::string(local::kSessionVariable) + "=" + directory,
                        std::string(kNestedVariable) + "=" + session.resolved_config};
@@ -383,13 +381,12 @@ int exit_code(ErrorCode code, const std::string& what) {
 }
 
 config::Environment exec_environment() {
-  const char* strict = std::getenv("MIRRORD_CLI_STRICT_ENV");
-  const bool is_strict =
-      strict != nullptr && (std::strcmp(strict, "1") == 0 || std::strcmp(strict, "true") == 0);
-  if (!is_strict)
+  const std::string strict = config::process_environment("MIRRORD_CLI_STRICT_ENV").value_or("");
+  if (strict != "1" && strict != "true")
     return config::process_environment;
-  const char* list = std::getenv("MIRRORD_CLI_STRICT_ENV_ALLOWLIST");
-  const std::string allowed = " " + std::string(list != nullptr ? list : "") + " HOME TMPDIR ";
+  const std::string list =
+      config::process_environment("MIRRORD_CLI_STRICT_ENV_ALLOWLIST").value_or("");
+  const std::string allowed = " " + list + " HOME TMPDIR ";
   return [allowed](std::string_view name) -> std::optional<std::string> {
     for (std::size_t at = allowed.find(name); at != std::string::npos && !name.empty();
          at = allowed.find(name, at + 1)) {

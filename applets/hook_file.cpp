@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 
+#include "applets/config/load.h"
 #include "applets/private_directory.h"
 #include "hook/image.h"
 #include "net/fd.h"
@@ -83,11 +83,12 @@ Result<std::string> extract_file(std::span<const std::byte> image, const std::st
 }
 
 Result<std::string> provide_hook() {
-  if (const char* given = std::getenv("MIRRORD_LAYER_FILE"); given != nullptr && *given != '\0') {
-    if (access(given, R_OK) != 0)
-      return fail_system("using the hook `" + std::string(given) + "` of MIRRORD_LAYER_FILE", errno,
+  const std::string given = config::process_environment("MIRRORD_LAYER_FILE").value_or("");
+  if (!given.empty()) {
+    if (access(given.c_str(), R_OK) != 0)
+      return fail_system("using the hook `" + given + "` of MIRRORD_LAYER_FILE", errno,
                          "Unset the variable to use the embedded hook.");
-    return std::string(given);
+    return given;
   }
   MIRRORD_TRY(directory, hook_directory());
   return extract_file(

@@ -9,11 +9,11 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
 #include "applets/abandoned_sessions.h"
+#include "applets/config/load.h"
 #include "net/fd.h"
 
 namespace mirrord {
@@ -23,8 +23,7 @@ namespace {
 constexpr std::size_t kLongestSessionParent = 70;
 
 std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
+  return config::process_environment(name).value_or("");
 }
 
 std::string temporary_parent() {

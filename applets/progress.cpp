@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <utility>
 
+#include "applets/config/load.h"
 #include "applets/json_text.h"
 #include "applets/version.h"
 
@@ -33,9 +33,9 @@ ProgressMode progress_mode_from_environment(ProgressMode fallback) {
       {"dumb", ProgressMode::kSimple},  {"simple", ProgressMode::kSimple},
       {"json", ProgressMode::kJson},    {"off", ProgressMode::kOff},
   };
-  const char* word = std::getenv("MIRRORD_PROGRESS_MODE");
+  const auto word = config::process_environment("MIRRORD_PROGRESS_MODE");
   for (const auto& [name, mode] : kModes) {
-    if (word != nullptr && name == word)
+    if (name == word)
       return mode;
   }
   return fallback;

@@ -137,8 +137,9 @@ Result<FilterEntry> parse_filter(std::string_view text, FilterGrammar grammar) {
   return entry;
 }
 
-bool filter_matches(const FilterEntry& entry, const Destination& to) {
+bool filter_matches(const FilterEntry& entry, const Destination& destination) {
   const local::FilterRule& rule = entry.rule;
+  const Destination& to = destination;
   if (rule.protocol != FilterProtocol::kAny && to.protocol != FilterProtocol::kAny &&
       rule.protocol != to.protocol)
     return false;

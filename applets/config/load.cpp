@@ -141,7 +141,8 @@ class Loader {
 }  // namespace
 
 std::optional<std::string> process_environment(std::string_view name) {
-  const char* value = std::getenv(std::string(name).c_str());
+  const std::string copy(name);
+  const char* value = std::getenv(copy.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
   return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
 }
 
