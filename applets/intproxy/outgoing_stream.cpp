@@ -112,7 +112,14 @@ void OutgoingStream::start() {
   }
   early_bytes_ = 0;
   for (proto::Bytes& bytes : std::exchange(early_, {})) {
+    const bool is_end = bytes.empty();
     deliver(std::move(bytes));
+    if (is_end) {
+      return;  // the last one, and perhaps the end of this
+    }
+  }
+  if (queued_bytes() <= net::Stream::kHighMark) {
+    release_agent();  // packets went out at once: nothing will report that it has drained
   }
   if (is_resetting_) {
     finish_for_reset();
@@ -204,7 +211,8 @@ void OutgoingStream::data_came(proto::Bytes&& bytes) {
   if (remote_has_ended_) {
     return;
   }
-  remote_has_ended_ = bytes.empty();
+  const bool is_end = bytes.empty();
+  remote_has_ended_ = is_end;
   hub_.queued_more(bytes.size());
   if (stream_ || packets_) {
     deliver(std::move(bytes));
@@ -212,12 +220,16 @@ void OutgoingStream::data_came(proto::Bytes&& bytes) {
     early_bytes_ += bytes.size();
     early_.push_back(std::move(bytes));
   }
+  if (is_end) {
+    return;  // delivering the end may have been the end of this
+  }
   if (queued_bytes() > net::Stream::kHighMark && !is_pausing_agent_) {
     is_pausing_agent_ = true;
     send_hint(proto::Hint::kPause);
   }
 }
 
+// May destroy the entry when `bytes` is the end.
 void OutgoingStream::deliver(proto::Bytes&& bytes) {
   if (bytes.empty()) {
     stream_ ? stream_->finish_writing() : packets_->finish_writing();
