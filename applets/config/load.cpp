@@ -10,6 +10,7 @@
 #include "applets/config/check.h"
 #include "applets/config/resolve.h"
 #include "applets/config/text_file.h"
+#include "applets/config/toml.h"
 
 namespace mirrord::config {
 namespace {
@@ -26,17 +27,20 @@ std::string_view extension(std::string_view path) {
 
 Status check_extension(std::string_view file) {
   const std::string_view end = extension(file);
-  if (file == "-" || end.empty() || end == "json")
+  if (file == "-" || end.empty() || end == "json" || end == "toml")
     return {};
   const std::string name(file);
-  if (end == "toml" || end == "yaml" || end == "yml")
+  if (end == "yaml" || end == "yml")
     return fail(ErrorCode::kConfig,
-                name + ": configuration in " + (end == "toml" ? "TOML" : "YAML") +
-                    " is not supported in this version",
-                "Write it as JSON, in a file that ends in .json.");
+                name + ": configuration in YAML is not supported in this version",
+                "Write it as JSON (.json) or TOML (.toml).");
   return fail(ErrorCode::kConfig,
               name + ": unknown kind of configuration file `." + std::string(end) + "`",
-              "The name must end in .json.");
+              "The name must end in .json or .toml.");
+}
+
+Result<Node> parse_file(std::string_view text, const std::string& name) {
+  return extension(name) == "toml" ? parse_toml(text, name) : parse_json(text, name);
 }
 
 std::string random_key() {
@@ -59,7 +63,7 @@ Result<std::optional<std::string>> key_of_file(const std::string& text, const st
                                                const Environment& environment) {
   const TemplateContext context{name, kKeyMarker, &environment};
   MIRRORD_TRY(rendered, render_template(text, context));
-  const auto root = parse_json(rendered, name);
+  const auto root = parse_file(rendered, name);
   const Node* node = root ? root->member("key") : nullptr;
   if (node == nullptr || node->type != Node::Type::kString)
     return std::optional<std::string>();
@@ -122,7 +126,7 @@ class Loader {
       text = std::move(rendered);
     }
     file_.text = std::move(text);
-    MIRRORD_TRY(root, parse_json(file_.text, file_.name));
+    MIRRORD_TRY(root, parse_file(file_.text, file_.name));
     file_.root = std::move(root);
     has_file_ = true;
     if (const Node* own = find_node(file_.root, "key"); own != nullptr && !given)
