@@ -147,11 +147,17 @@ size_t join_path(char* buffer, const char* directory, const char* path) {
 }
 
 void take_inherited_working_directory() {
+  // A program without the hook in between may have gone somewhere real since.
+  PathBuffer real;
+  bool is_removed =
+      real.data() != nullptr && raw(SYS_getcwd, real.data(), local::kMaxPath) == -ENOENT;
   size_t length = sizeof kWorkingDirectoryVariable - 1;
   char** to = environ;
   for (char** from = environ; from != nullptr && *from != nullptr; ++from) {
     if (strncmp(*from, kWorkingDirectoryVariable, length) == 0 && (*from)[length] == '=') {
-      set_working_directory(*from + length + 1);
+      if (is_removed) {
+        set_working_directory(*from + length + 1);
+      }
     } else {
       *to++ = *from;
     }

@@ -103,6 +103,18 @@ no_descriptors_left() {
   with "" bash -c 'ulimit -n 64; exec "$0" "$@"' "$load" exhaust 64 /remote/where || fail "exhausted"
 }
 
+# Programs without the hook find nothing in a remote working directory, and may leave it.
+unhooked_program_in_a_remote_directory() {
+  with "--skip perl" bash -c 'cd /remote/dir && perl -e "exit(-e q(.) && opendir(D, q(.)) && grep { !/^\.+$/ } readdir D)"' ||
+    fail "something was found"
+  with "--skip perl" bash -c 'cd /remote/dir && perl -e "open F, q(>made) and exit 1; exit 0"' ||
+    fail "a file was made"
+  [ "$(with "--skip perl" bash -c "cd /remote/dir && perl -e 'chdir q($work); exec q(/bin/pwd)'")" = "$work" ] ||
+    fail "the old folder came back"
+  [ "$(with "--skip perl" bash -c 'cd /remote/dir && perl -e "exec q(/bin/pwd)"')" = /remote/dir ] ||
+    fail "the remote folder was lost"
+}
+
 strange_names() {
   with "" "$load" names /remote || fail "strange names"
 }
