@@ -50,6 +50,20 @@ int close_descriptors(unsigned first, unsigned last, int flags) {
   return first > last ? fail_with(EINVAL) : close_between(first, last, flags);
 }
 
+// The C library's own streams on the standard descriptors read and write natively: the file must
+// allow that. Returns a descriptor to use instead, or -1.
+int prepare_standard(int fd, int standard) {
+  SavedErrno saved;
+  RecordRef record(fd, RecordType::kFile);
+  if (!record) {
+    return -1;
+  }
+  if (record->file.kind == mirrord::local::FileKind::kCached) {
+    (void)fetch_whole(record->file);
+  }
+  return standard == STDIN_FILENO ? -1 : open_output_twin(record->file, fd);
+}
+
 int duplicate(int from, int to, int flags, bool is_dup3) {
   if (is_own_descriptor(from)) {
     return fail_with(EBADF);
@@ -57,13 +71,13 @@ int duplicate(int from, int to, int flags, bool is_dup3) {
   if (from != to && is_own_descriptor(to)) {
     yield_own_descriptor(to);
   }
-  if (to <= STDERR_FILENO && has_record(from)) {
-    // Streams that are open already use the number natively.
+  int twin =
+      to <= STDERR_FILENO && from != to && has_record(from) ? prepare_standard(from, to) : -1;
+  if (twin >= 0) {
+    int result = duplicate(twin, to, flags, is_dup3);
     SavedErrno saved;
-    RecordRef record(from, RecordType::kFile);
-    if (record && record->file.kind == mirrord::local::FileKind::kCached) {
-      (void)fetch_whole(record->file);
-    }
+    hk_close(twin);
+    return result;
   }
   int result = is_dup3 ? ORIGINAL(dup3)(from, to, flags) : ORIGINAL(dup2)(from, to);
   if (result >= 0) {

@@ -13,6 +13,10 @@ inline constexpr off_t kHere = -1;
 // open: a new descriptor with its record, or -1. The target is kRemote (or kNotFound).
 int remote_open(const Target& target, int flags, mode_t mode);
 
+// A file that is read and written, opened once more for writing only, at the same position; -1 when
+// that cannot be. What is written to it natively arrives.
+int open_output_twin(FileRecord& file, int fd);
+
 // read, write in all their forms.
 ssize_t remote_readv(FileRecord& file, int fd, const iovec* parts, int count, off_t offset);
 ssize_t remote_writev(FileRecord& file, int fd, const iovec* parts, int count, off_t offset);

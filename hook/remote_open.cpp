@@ -41,9 +41,10 @@ int make_placeholder() {
   return static_cast<int>(raw(SYS_memfd_create, "mirrord", 1 /* MFD_CLOEXEC */));
 }
 
-// Paths relative to a directory are decided by its own.
+// Paths relative to a directory are decided by its own; a direct file may be opened once more for
+// a standard descriptor.
 void keep_path(FileRecord& file, const Target& target) {
-  if (file.kind != local::FileKind::kDirectory && file.kind != local::FileKind::kPath) {
+  if (file.kind == local::FileKind::kCached || file.kind == local::FileKind::kStream) {
     return;
   }
   file.path = take_path_buffer();
@@ -106,6 +107,25 @@ int remote_open(const Target& target, int flags, mode_t mode) {
   }
   attach(fd, record);
   return fd;
+}
+
+int open_output_twin(FileRecord& file, int fd) {
+  if (file.kind != local::FileKind::kDirect || file.path == nullptr || !is_writable(file)) {
+    return -1;
+  }
+  Target target(file.path, true);
+  uint32_t append = file.open_flags.load(std::memory_order_relaxed) & O_APPEND;
+  int twin = target.kind() == Target::kRemote
+                 ? remote_open(target, O_WRONLY | O_CLOEXEC | static_cast<int>(append), 0)
+                 : -1;
+  if (twin >= 0 && append == 0) {
+    off_t position = remote_seek(file, fd, 0, SEEK_CUR);
+    RecordRef record(twin, RecordType::kFile);
+    if (record && position > 0) {
+      remote_seek(record->file, twin, position, SEEK_SET);
+    }
+  }
+  return twin;
 }
 
 }  // namespace mirrord::hook

@@ -92,6 +92,41 @@ static void call_freopen(void) {
   CHECK(unlink(in_base("reopened")) == 0);
 }
 
+// The C library's own standard streams, put on remote files.
+static void call_standard_streams(void) {
+  fflush(stdout);
+  int saved = dup(1);
+  const int modes[3] = {O_WRONLY, O_RDWR, O_RDWR | O_APPEND};
+  for (int i = 0; i < 3; ++i) {
+    make_file(in_base("output"), "begin ");
+    int fd = open(in_base("output"), modes[i]);
+    CHECK(lseek(fd, 0, SEEK_END) == 6);
+    CHECK(dup2(fd, 1) == 1);
+    CHECK(close(fd) == 0);
+    printf("number %d\n", i);
+    CHECK(fflush(stdout) == 0);
+    CHECK(dup2(saved, 1) == 1);
+    char expected[64];
+    snprintf(expected, sizeof expected, "begin number %d\n", i);
+    check_content(in_base("output"), expected);
+  }
+  close(saved);
+  CHECK(unlink(in_base("output")) == 0);
+  saved = dup(0);
+  int fd = open(in_base("big"), O_RDONLY);
+  CHECK(dup2(fd, 0) == 0 && close(fd) == 0);
+  FILE* input = fdopen(0, "r");
+  for (long at = 0; at < 300000; ++at) {
+    if (getc(input) != 'a' + at % 23) {
+      CHECK(!"big content");
+      break;
+    }
+  }
+  CHECK(getc(input) == EOF);
+  CHECK(dup2(saved, 0) == 0);
+  close(saved);
+}
+
 static void call_local_streams(void) {
   FILE* stream = tmpfile();
   CHECK(stream != NULL && fputs("x", stream) >= 0 && fclose(stream) == 0);
@@ -108,6 +143,7 @@ const struct Call kStreamCalls[] = {
     {"fopen for writing", call_fopen_write},
     {"fdopen", call_fdopen},
     {"freopen", call_freopen},
+    {"standard streams", call_standard_streams},
     {"local streams", call_local_streams},
     {NULL, NULL},
 };
