@@ -135,8 +135,8 @@ void explain_rules(const std::vector<config::PathRule>& rules, const std::string
 }
 
 Status explain_path(const config::ResolvedConfig& config, const std::string& path) {
-  const auto rules = config::path_rules(
-      config.files, config::path_context(config::process_environment, {}));
+  const auto rules =
+      config::path_rules(config.files, config::path_context(config::process_environment, {}));
   MIRRORD_TRY(table, config::compile_paths(rules, config.files.mode, config::LetterCase::kFold));
   MIRRORD_TRY(mapping, config::PathMapping::create(config.files.mapping));
   const std::string mapped =

@@ -13,7 +13,8 @@
 
 namespace mirrord::local {
 
-// clang-format off: the columns of comments are aligned by hand.
+// The columns of comments are aligned by hand.
+// clang-format off
 
 inline constexpr uint32_t kVersion = 1;
 // Largest packet, header included. Fits the default socket buffer (net.core.wmem_default).
