@@ -170,6 +170,9 @@ struct FdWatcher::Handle {
   static void ready(uv_poll_t* poll, int status, int events) {
     auto* self = static_cast<Handle*>(poll->data);
     const int reported = status < 0 ? (kReadable | kWritable) : events;
+    if (status < 0 && self->events != 0) {
+      uv_poll_start(poll, self->events, ready);  // libuv has stopped it; there may be more to read
+    }
     ReadyCallback running = std::move(self->callback);
     running(reported);
     if (!self->owner_gone) {

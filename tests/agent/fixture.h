@@ -26,6 +26,13 @@ inline constexpr proto::OpenOptionsInternal kCreateNew{.write = true, .create_ne
 inline constexpr proto::OpenOptionsInternal kReadWrite{.read = true, .write = true};
 inline constexpr proto::OpenOptionsInternal kAppend{.append = true};
 
+// Sanitizers keep freed memory, so sizes say nothing under them.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kMemoryIsTelling = false;
+#else
+inline constexpr bool kMemoryIsTelling = true;
+#endif
+
 // The errno an answer carries; 0 for success, -1 for an error without a number.
 template <class T>
 int error_of(const proto::Res<T>& answer) {

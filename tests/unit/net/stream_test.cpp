@@ -68,6 +68,34 @@ class StreamTest : public ::testing::Test {
   Seen seen_;
 };
 
+// A peer that closes with bytes of ours unread leaves an error behind, and maybe much of its own.
+TEST_F(StreamTest, ReadsOnAfterAnErrorUntilThePeersLastByte) {
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  Fd theirs(ends[1]);
+  space_.resize(1000);  // many reads, each of which must be asked for again
+  Stream stream(loop_, Fd(ends[0]), "the peer");
+  constexpr std::size_t kTheirs = 100'001;
+  const std::vector<std::byte> bytes(kTheirs);
+  ASSERT_EQ(::send(theirs.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(kTheirs));
+  start(stream);
+  std::vector<std::byte> unread(10);
+  stream.write(unread);
+  stream.flush();
+  theirs.reset();
+  Timer limit(loop_);
+  limit.start(std::chrono::seconds(5), [this] { loop_.stop(); });
+  Timer more(loop_);
+  more.start_repeating(std::chrono::milliseconds(1), [&] {
+    if (seen_.ended + seen_.failed > 0)
+      loop_.stop();
+    stream.write(unread);
+  });
+  loop_.run();
+  EXPECT_EQ(seen_.bytes.size(), kTheirs);
+  EXPECT_EQ(seen_.ended + seen_.failed, 1);
+}
+
 TEST_F(StreamTest, DeliversEveryByteToAReaderThatPauses) {
   Pair pair = tcp_pair();
   constexpr std::size_t kTotal = 24 << 20;
