@@ -20,10 +20,11 @@ namespace {
 constexpr char kHelp[] =
     "Runs a program as if it ran in a pod, on this machine alone: no cluster, no root.\n"
     "\n"
-    "Usage: mirrord demo                    a short tour\n"
-    "       mirrord demo [--] PROGRAM ...   the same as mirrord exec --target demo\n"
-    "       mirrord demo --serve            keep a pod until interrupted; prints its PID,\n"
-    "                                       for mirrord exec --target process/PID\n";
+    "Usage: mirrord demo                              a short tour\n"
+    "       mirrord demo [OPTIONS] [--] PROGRAM ...   the same as mirrord exec --target demo,\n"
+    "                                                 with the options of mirrord exec\n"
+    "       mirrord demo --serve                      keep a pod until interrupted and print\n"
+    "                                                 its PID, for --target process/PID\n";
 
 int report(const Error& error) {
   std::fprintf(stderr, "mirrord demo: %s\n", error.what.c_str());

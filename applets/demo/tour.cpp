@@ -23,8 +23,8 @@
 namespace mirrord::demo {
 namespace {
 
-constexpr std::size_t kColumn = 37;   // two of them and their borders fit 80 columns
-constexpr std::size_t kMaxLines = 9;  // of one cell
+constexpr std::size_t kColumn = 37;    // two of them and their borders fit 80 columns
+constexpr std::size_t kMaxLines = 12;  // of one cell
 constexpr std::size_t kMaxOutput = 16384;
 constexpr std::chrono::seconds kCommandTime{20};
 
