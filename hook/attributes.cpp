@@ -76,11 +76,12 @@ int hk_fremovexattr(int fd, const char* name) {
   return is_remote_file(fd) ? fail_with(ENOTSUP) : ORIGINAL(fremovexattr)(fd, name);
 }
 
-// Changes of remote paths cannot be watched over the protocol.
+// Changes of remote paths cannot be watched over the protocol. Programs that follow files, such as
+// tail, fall back to looking again and again when the kernel has no room for watches.
 int hk_inotify_add_watch(int fd, const char* path, uint32_t mask) {
   Target target(path, false);
   return target.is_local() ? ORIGINAL(inotify_add_watch)(fd, target.path(), mask)
-                           : fail_with(ENOENT);
+                           : fail_with(target.early_error() != 0 ? target.early_error() : ENOSPC);
 }
 
 }  // extern "C"
