@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include "hook/elf_lookup.h"
 #include "hook/guard.h"
 
 // Old C libraries keep dlsym in a library that the program may not have loaded.
@@ -27,12 +28,9 @@ long missing_function() {
 std::atomic<void*> originals[kOriginalCount];
 
 void* find_symbol(const char* name) {
-  if (dlsym == nullptr) {
-    return nullptr;
-  }
   SavedErrno saved;
   Guard guard;
-  return dlsym(RTLD_NEXT, name);
+  return dlsym != nullptr ? dlsym(RTLD_NEXT, name) : find_symbol_by_hand(name);
 }
 
 void* resolve_original(uint32_t index) {

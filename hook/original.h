@@ -19,7 +19,7 @@ enum OriginalIndex : uint32_t {
 
 extern std::atomic<void*> originals[kOriginalCount];
 
-// Finds one original with dlsym(RTLD_NEXT). A name that this C library does not have becomes a
+// Finds one original behind the hook (RTLD_NEXT). A name that this C library does not have becomes a
 // function that fails with ENOSYS.
 void* resolve_original(uint32_t index);
 // All of them, at start: dlsym is not safe in signal handlers and vfork children.
