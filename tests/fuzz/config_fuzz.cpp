@@ -22,8 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!rendered)
     return 0;
   // The first byte chooses the language, as the name's ending does.
-  auto root = rendered->starts_with('{') ? parse_json(*rendered, "fuzz")
-                                         : parse_toml(*rendered, "fuzz");
+  auto root =
+      rendered->starts_with('{') ? parse_json(*rendered, "fuzz") : parse_toml(*rendered, "fuzz");
   if (!root)
     return 0;
   const File file{"fuzz", *rendered, std::move(*root)};
