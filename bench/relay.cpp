@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <set>
 
 namespace mirrord::bench {
 namespace {
@@ -128,8 +129,53 @@ class EchoServer final : public Server {
   ~EchoServer() override { close(); }
 
  private:
-  void serve(int socket) override { copy_direction(socket, socket); }
+  void serve(int socket) override { ::close(socket); }
+  void accept_loop(int listener) override;
+  // False when the connection has ended.
+  bool answer(int socket) {
+    const ssize_t count = ::recv(socket, buffer_.data(), buffer_.size(), 0);
+    return count > 0 && write_all(socket, buffer_.data(), static_cast<std::size_t>(count));
+  }
+
+  std::array<std::byte, 16 * 1024> buffer_;
 };
+
+void EchoServer::accept_loop(int listener) {
+  const int poller = ::epoll_create1(EPOLL_CLOEXEC);
+  const auto watch = [poller](int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    ::epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+  };
+  watch(listener);
+  std::set<int> open;
+  for (bool goes_on = true; goes_on;) {
+    std::array<epoll_event, 64> events;
+    const int count = ::epoll_wait(poller, events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < count; ++i) {
+      const int fd = events[static_cast<std::size_t>(i)].data.fd;
+      if (fd != listener) {
+        if (!answer(fd)) {
+          open.erase(fd);
+          ::close(fd);
+        }
+        continue;
+      }
+      const int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+      goes_on = socket >= 0;
+      if (goes_on) {
+        set_no_delay(socket);
+        open.insert(socket);
+        watch(socket);
+      }
+    }
+  }
+  for (const int socket : open) {
+    ::close(socket);
+  }
+  ::close(poller);
+}
 
 class SourceServer final : public Server {
  public:
@@ -209,7 +255,7 @@ void Server::listen() {
     std::abort();
   }
   port_ = ntohs(address.sin_port);
-  acceptor_ = std::thread([this] { accept_loop(); });
+  acceptor_ = std::thread([this] { accept_loop(listener_); });
 }
 
 void Server::close() {
@@ -219,11 +265,11 @@ void Server::close() {
   ::close(listener_);
 }
 
-void Server::accept_loop() {
+void Server::accept_loop(int listener) {
   std::vector<std::thread> workers;
   std::vector<int> sockets;
   while (!closing_) {
-    const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    const int socket = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
     if (socket < 0) {
       break;
     }
