@@ -1,8 +1,18 @@
-// net/loop.cpp — libuv behind the loop, timer, watcher and signal types.
+// net/loop.cpp — libuv behind the loop, timer and signal types; descriptors are watched with an
+// epoll set of our own, whose one other member is libuv's.
+//
+// uv_poll costs five system calls for a new descriptor (it tries it out, makes it non-blocking,
+// forgets what it may have known of it, and adds it through io_uring) where one is needed, and a
+// relay makes a watcher for every connection.
 #include "net/loop.h"
 
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include <uv.h>
 
+#include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <mutex>
 #include <utility>
@@ -31,7 +41,11 @@ struct WorkItem {
 struct Loop::Impl {
   uv_loop_t loop;
   uv_async_t wake;
-  uv_prepare_t before_wait;  // runs deferred callbacks before the loop blocks
+  int poller = -1;
+  std::size_t watched = 0;  // descriptors in the set, without libuv's own
+  bool is_stopping = false;
+  bool is_dispatching = false;
+  std::vector<FdWatcher::Handle*> gone;  // destroyed while events for them may be in hand
   std::vector<Callback> deferred;
   std::mutex posted_mutex;
   std::vector<Callback> posted;
@@ -45,6 +59,16 @@ struct Loop::Impl {
       }
     }
   }
+  // Waits for events and hands them out; whether libuv has some too.
+  bool dispatch(int timeout_ms);
+  bool is_alive() {
+    auto* housekeeping = reinterpret_cast<uv_handle_t*>(&wake);
+    uv_unref(housekeeping);
+    const bool alive = watched > 0 || uv_loop_alive(&loop) != 0;
+    uv_ref(housekeeping);
+    return alive;
+  }
+  void free_gone();
   void run_posted() {
     std::vector<Callback> batch;
     {
@@ -57,35 +81,80 @@ struct Loop::Impl {
   }
 };
 
+struct FdWatcher::Handle {
+  Loop::Impl* loop = nullptr;
+  int fd = -1;
+  ReadyCallback callback;
+  int events = 0;
+  bool owner_gone = false;
+
+  void ready(std::uint32_t reported) {
+    int what = kNone;
+    if ((reported & EPOLLERR) != 0) {
+      what = kReadable | kWritable;
+    } else if ((reported & (EPOLLIN | EPOLLOUT)) == 0) {
+      what = events;  // a hang-up alone
+    } else {
+      what = ((reported & EPOLLIN) != 0 ? kReadable : 0) |
+             ((reported & EPOLLOUT) != 0 ? kWritable : 0);
+      what &= events;  // what an earlier callback of this round has switched off
+    }
+    if (what == kNone || events == kNone) {
+      return;
+    }
+    ReadyCallback running = std::move(callback);
+    running(what);
+    if (!owner_gone) {
+      callback = std::move(running);
+    }
+  }
+};
+
 Loop::Loop() : impl_(std::make_unique<Impl>()), loop_(&impl_->loop) {
-  if (uv_loop_init(loop_) != 0) {
+  impl_->poller = ::epoll_create1(EPOLL_CLOEXEC);
+  if (impl_->poller < 0 || uv_loop_init(loop_) != 0) {
     std::abort();  // no memory or descriptors for epoll: nothing can work
   }
+  // Keeps libuv from thinking that it has nothing to do: what is left is counted in is_alive.
   uv_async_init(loop_, &impl_->wake,
                 [](uv_async_t* handle) { static_cast<Impl*>(handle->data)->run_posted(); });
-  uv_prepare_init(loop_, &impl_->before_wait);
   impl_->wake.data = impl_.get();
-  impl_->before_wait.data = impl_.get();
-  uv_prepare_start(&impl_->before_wait,
-                   [](uv_prepare_t* handle) { static_cast<Impl*>(handle->data)->run_deferred(); });
-  // Housekeeping alone must not keep `run` alive.
-  uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->before_wait));
-  uv_unref(reinterpret_cast<uv_handle_t*>(&impl_->wake));
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.ptr = nullptr;  // stands for libuv
+  if (::epoll_ctl(impl_->poller, EPOLL_CTL_ADD, uv_backend_fd(loop_), &event) != 0) {
+    std::abort();
+  }
 }
 
 Loop::~Loop() {
   impl_->deferred.clear();
-  uv_close(reinterpret_cast<uv_handle_t*>(&impl_->before_wait), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&impl_->wake), nullptr);
   uv_run(loop_, UV_RUN_DEFAULT);  // lets close callbacks free their blocks
   uv_loop_close(loop_);
+  impl_->free_gone();
+  ::close(impl_->poller);
 }
 
 void Loop::run() {
-  uv_run(loop_, UV_RUN_DEFAULT);
+  while (!impl_->is_stopping) {
+    impl_->run_deferred();
+    if (impl_->is_stopping || !impl_->is_alive()) {
+      break;
+    }
+    // 0: timers are due, or libuv has something to close or to add to its own set.
+    const int timeout = uv_backend_timeout(loop_);
+    const bool is_uv_ready = impl_->dispatch(timeout);
+    uv_update_time(loop_);
+    if (!impl_->is_stopping && (is_uv_ready || uv_backend_timeout(loop_) == 0)) {
+      uv_run(loop_, UV_RUN_NOWAIT);
+    }
+  }
+  impl_->is_stopping = false;
 }
+
 void Loop::stop() {
-  uv_stop(loop_);
+  impl_->is_stopping = true;
 }
 
 void Loop::defer(Callback callback) {
@@ -161,47 +230,66 @@ void Timer::stop() {
   uv_timer_stop(&handle_->uv);
 }
 
-struct FdWatcher::Handle {
-  uv_poll_t uv;
-  ReadyCallback callback;
-  int events = 0;
-  bool owner_gone = false;
-
-  static void ready(uv_poll_t* poll, int status, int events) {
-    auto* self = static_cast<Handle*>(poll->data);
-    const int reported = status < 0 ? (kReadable | kWritable) : events;
-    if (status < 0 && self->events != 0) {
-      uv_poll_start(poll, self->events, ready);  // libuv has stopped it; there may be more to read
-    }
-    ReadyCallback running = std::move(self->callback);
-    running(reported);
-    if (!self->owner_gone) {
-      self->callback = std::move(running);
+bool Loop::Impl::dispatch(int timeout_ms) {
+  std::array<epoll_event, 256> events;
+  const int count =
+      ::epoll_wait(poller, events.data(), static_cast<int>(events.size()), timeout_ms);
+  bool is_uv_ready = false;
+  is_dispatching = true;
+  for (int i = 0; i < count; ++i) {
+    const epoll_event& event = events[static_cast<std::size_t>(i)];
+    auto* handle = static_cast<FdWatcher::Handle*>(event.data.ptr);
+    if (handle == nullptr) {
+      is_uv_ready = true;
+    } else if (!handle->owner_gone) {
+      handle->ready(event.events);
     }
   }
-};
+  is_dispatching = false;
+  free_gone();
+  return is_uv_ready;
+}
+
+void Loop::Impl::free_gone() {
+  for (const FdWatcher::Handle* handle : std::exchange(gone, {})) {
+    delete handle;
+  }
+}
 
 FdWatcher::FdWatcher(Loop& loop, int fd, ReadyCallback on_ready) : handle_(new Handle) {
+  handle_->loop = loop.impl_.get();
+  handle_->fd = fd;
   handle_->callback = std::move(on_ready);
-  handle_->uv.data = handle_;
-  if (uv_poll_init(loop.uv(), &handle_->uv, fd) != 0) {
-    std::abort();  // a descriptor that epoll refuses: a programming mistake
-  }
+  int on = 1;
+  ::ioctl(fd, FIONBIO, &on);  // refused by what never blocks anyway, such as a pidfd
 }
 FdWatcher::~FdWatcher() {
-  close_block(handle_);
+  watch(kNone);
+  handle_->owner_gone = true;
+  if (handle_->loop->is_dispatching) {
+    handle_->loop->gone.push_back(handle_);
+  } else {
+    delete handle_;
+  }
 }
 void FdWatcher::watch(int events) {
-  static_assert(static_cast<int>(UV_READABLE) == kReadable &&
-                static_cast<int>(UV_WRITABLE) == kWritable);
   if (events == handle_->events) {
     return;
   }
+  // Without any interest it leaves the set: errors and hang-ups are reported to all members.
+  const bool was_watched = handle_->events != kNone;
+  const int operation = events == kNone ? EPOLL_CTL_DEL
+                        : was_watched   ? EPOLL_CTL_MOD
+                                        : EPOLL_CTL_ADD;
+  epoll_event event{};
+  event.events = ((events & kReadable) != 0 ? std::uint32_t{EPOLLIN} : 0U) |
+                 ((events & kWritable) != 0 ? std::uint32_t{EPOLLOUT} : 0U);
+  event.data.ptr = handle_;
   handle_->events = events;
-  if (events == 0) {
-    uv_poll_stop(&handle_->uv);
-  } else {
-    uv_poll_start(&handle_->uv, events, Handle::ready);
+  handle_->loop->watched += operation == EPOLL_CTL_ADD ? 1U : 0U;
+  handle_->loop->watched -= operation == EPOLL_CTL_DEL ? 1U : 0U;
+  if (::epoll_ctl(handle_->loop->poller, operation, handle_->fd, &event) != 0 && events != kNone) {
+    std::abort();  // a descriptor that epoll refuses: a programming mistake
   }
 }
 

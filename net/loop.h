@@ -36,6 +36,7 @@ class Loop {
   [[nodiscard]] uv_loop_t* uv() { return loop_; }
 
  private:
+  friend class FdWatcher;
   struct Impl;
   std::unique_ptr<Impl> impl_;
   uv_loop_t* loop_;
@@ -72,6 +73,7 @@ class FdWatcher {
   void watch(int events);
 
  private:
+  friend class Loop;
   struct Handle;
   Handle* handle_;
 };
