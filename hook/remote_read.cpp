@@ -76,9 +76,10 @@ uint64_t ready_at(const local::FileSlot& slot, uint64_t position) {
   return position >= begin && position < end ? end - position : 0;
 }
 
-// Reads what is ready at `position`, up to `length`: its size, or 0 when nothing is.
+// Reads what is ready at `position`, up to `length`: its size, or 0 when nothing is. A window that
+// changed meanwhile may have been away and back: only a read under one generation counts.
 long read_ready(const local::FileSlot& slot, int fd, char* data, size_t length, uint64_t position) {
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 8; ++i) {
     uint32_t generation = __atomic_load_n(&slot.generation, __ATOMIC_ACQUIRE);
     uint64_t ready = ready_at(slot, position);
     if (ready == 0) {
@@ -86,11 +87,9 @@ long read_ready(const local::FileSlot& slot, int fd, char* data, size_t length, 
     }
     long result = raw(SYS_pread64, fd, data, least(length, static_cast<size_t>(ready)),
                       static_cast<long>(position));
-    if (result <= 0 || __atomic_load_n(&slot.generation, __ATOMIC_ACQUIRE) == generation ||
-        ready_at(slot, position) >= static_cast<uint64_t>(result)) {
+    if (__atomic_load_n(&slot.generation, __ATOMIC_ACQUIRE) == generation) {
       return result;
     }
-    // The window moved away meanwhile: what was read may be holes.
   }
   return 0;
 }
@@ -108,34 +107,60 @@ void tell_position(const FileRecord& file, local::FileSlot* slot, uint64_t posit
   }
 }
 
+constexpr long kEndOfFile = -4096;  // no errno
+
+// Asks for the bytes at `position` and reads what came. 0: another reader of the same file has
+// moved the window away again.
+long fetch_and_read(FileRecord& file, int fd, char* data, size_t length, uint64_t position) {
+  if (position >= file.file_size.load(std::memory_order_relaxed) && is_end_known(file)) {
+    return kEndOfFile;
+  }
+  local::RangeReply range = {};
+  if (int error = fetch(file, position, least(length, local::kMaxData), range)) {
+    return -error;
+  }
+  if (position >= range.file_size) {
+    return kEndOfFile;
+  }
+  if (const local::FileSlot* slot = slot_of(file)) {
+    return read_ready(*slot, fd, data, length, position);
+  }
+  bool is_there = position >= range.begin && position < range.end;
+  size_t ready = is_there ? static_cast<size_t>(range.end - position) : 0;
+  return is_there ? raw(SYS_pread64, fd, data, least(length, ready), static_cast<long>(position))
+                  : kEndOfFile;
+}
+
+// Some bytes at `position`: their count, kEndOfFile or a negative errno.
+long read_some(FileRecord& file, int fd, char* data, size_t length, uint64_t position) {
+  constexpr int kTries = 2000;  // readers that take the window from each other
+  for (int i = 0; i < kTries; ++i) {
+    const local::FileSlot* slot = slot_of(file);
+    long result = slot != nullptr ? read_ready(*slot, fd, data, length, position) : 0;
+    if (result == 0) {
+      result = fetch_and_read(file, fd, data, length, position);
+    }
+    if (result != 0) {
+      return result;
+    }
+    if (i > 8) {
+      long pause[2] = {0, 100'000 * (1 + i % 7)};
+      raw(SYS_nanosleep, pause, nullptr);
+    }
+  }
+  return -EIO;
+}
+
 // Fills `data`; the count, or a negative errno when nothing was read.
 long read_window(FileRecord& file, int fd, char* data, size_t length, uint64_t position) {
   size_t done = 0;
   while (done < length) {
-    uint64_t at = position + done;
-    local::FileSlot* slot = slot_of(file);
-    long result = slot != nullptr ? read_ready(*slot, fd, data + done, length - done, at) : 0;
-    if (result == 0) {
-      if (at >= file.file_size.load(std::memory_order_relaxed) && is_end_known(file)) {
-        break;
-      }
-      local::RangeReply range = {};
-      int error = fetch(file, at, least(length - done, local::kMaxData), range);
-      if (error != 0) {
-        return done != 0 ? static_cast<long>(done) : -error;
-      }
-      if (at < range.begin || at >= range.end) {
-        break;  // the end of the file
-      }
-      size_t ready = static_cast<size_t>(range.end - at);
-      result =
-          raw(SYS_pread64, fd, data + done, least(length - done, ready), static_cast<long>(at));
+    long result = read_some(file, fd, data + done, length - done, position + done);
+    if (result == kEndOfFile) {
+      break;
     }
     if (result < 0) {
       return done != 0 ? static_cast<long>(done) : result;
-    }
-    if (result == 0) {
-      break;
     }
     done += static_cast<size_t>(result);
     tell_position(file, slot_of(file), position + done);

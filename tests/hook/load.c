@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CHECK(condition)                                                               \
@@ -59,6 +60,56 @@ static int run_threads(int count, char* path) {
   }
   for (int i = 0; i < count; ++i) {
     pthread_join(threads[i], NULL);
+  }
+  return 0;
+}
+
+// A file whose byte i is 'a' + i % 23, read anywhere by threads and children through one descriptor
+// each and one for all: they take the window from each other.
+enum { kPatternSize = 1000000 };
+static const char* pattern_path;
+static int shared_fd;
+
+static void check_pattern(const char* data, long at, long size) {
+  for (long i = 0; i < size; ++i) {
+    CHECK(data[i] == (char)('a' + (at + i) % 23));
+  }
+}
+
+static void* read_pattern(void* number) {
+  static __thread char data[50000];
+  unsigned seed = (unsigned)(size_t)number;
+  int fd = seed % 2 == 0 ? open(pattern_path, O_RDONLY) : shared_fd;
+  for (int i = 0; i < 60; ++i) {
+    long at = rand_r(&seed) % kPatternSize;
+    long size = rand_r(&seed) % (long)sizeof data;
+    long expected = size < kPatternSize - at ? size : kPatternSize - at;
+    CHECK(pread(fd, data, (size_t)size, at) == expected);
+    check_pattern(data, at, expected);
+  }
+  return NULL;
+}
+
+static int read_by_many(int count, const char* path) {
+  pthread_t threads[64];
+  pattern_path = path;
+  shared_fd = open(path, O_RDONLY);
+  CHECK(shared_fd >= 0);
+  for (long i = 0; i < count; ++i) {
+    CHECK(pthread_create(&threads[i], NULL, read_pattern, (void*)i) == 0);
+  }
+  for (long i = 0; i < 3; ++i) {
+    if (fork() == 0) {
+      read_pattern((void*)(100 + i));
+      _exit(0);
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    pthread_join(threads[i], NULL);
+  }
+  for (int i = 0; i < 3; ++i) {
+    int status = 1;
+    CHECK(wait(&status) > 0 && status == 0);
   }
   return 0;
 }
@@ -158,6 +209,9 @@ int main(int count, char** words) {
   }
   if (strcmp(word, "threads") == 0) {
     return run_threads(atoi(words[2]), words[3]);
+  }
+  if (strcmp(word, "readers") == 0) {
+    return read_by_many(atoi(words[2]), words[3]);
   }
   if (strcmp(word, "many") == 0) {
     return open_many(atoi(words[2]), words[3]);

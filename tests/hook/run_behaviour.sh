@@ -94,6 +94,11 @@ many_threads() {
   with "" "$load" threads 64 /remote/where || fail "64 threads"
 }
 
+many_readers_of_one_window() {
+  awk 'BEGIN { for (i = 0; i < 1000000; ++i) printf "%c", 97 + i % 23 }' > "$work/remote/pattern"
+  with "--window 30000" "$load" readers 8 /remote/pattern || fail "wrong bytes"
+}
+
 many_open_files() {
   ulimit -n 8192 || { echo "SKIP: no more than $(ulimit -n) files may be open"; exit 77; }
   with "" "$load" many 2000 /remote/where || fail "2000 open files"
