@@ -250,7 +250,7 @@ struct ListeningRequest {
 // ---------------------------------------------------------------------------------------------
 // Shared file slots: session file "slots", mapped read-write by the intproxy and by every hook.
 // A reader that finds [offset, offset+length) inside [begin, end) reads the memfd without asking:
-//   g = generation; check; read; if generation != g and the check fails now: undo and ask.
+//   g = generation; check; read; if generation != g: undo and check again, or ask.
 // The intproxy shrinks the window first, then bumps the generation, then frees the memory.
 struct FileSlot {
   Handle handle;              // 0: free
