@@ -2,6 +2,7 @@
 #include "applets/intproxy/start.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -24,6 +25,16 @@
 
 namespace mirrord::intproxy {
 namespace {
+
+// Payloads of relayed connections come and go: giving their pages back each time costs more than
+// the copies. Only glibc has something to tune.
+void tune_allocator() {
+#ifdef M_MMAP_THRESHOLD
+  constexpr int kKept = 4 << 20;
+  ::mallopt(M_MMAP_THRESHOLD, kKept);
+  ::mallopt(M_TRIM_THRESHOLD, kKept);
+#endif
+}
 
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -194,6 +205,7 @@ void write_to_log(SessionLog& log, const proto::LogMessage& message) {
 
 Status serve_session(SessionOptions options, Fd report_fd) {
   raise_descriptor_limit();
+  tune_allocator();
   Reporter reporter(std::move(report_fd));
   net::Loop loop;
   Opening opening(loop, options, reporter);
