@@ -12,6 +12,8 @@ namespace mirrord::agent {
 
 namespace {
 
+// This much goes out at once, while it is in the processor's cache, not with the rest of a batch.
+constexpr std::size_t kFlushAt = 256 * 1024;
 constexpr std::chrono::milliseconds kWatchPeriod{1000};
 constexpr std::chrono::milliseconds kHeldWatchPeriod{10};
 
@@ -185,6 +187,13 @@ void Outgoing::write(OutgoingKind kind, proto::LayerWrite&& request) {
   queued_estimate_ += request.bytes.size();
   connection->write(std::move(request.bytes));
   start_watch();
+  if (connection->queued_bytes() > kFlushAt) {
+    connection->flush();  // may fail, and then it is gone
+    connection = find(kind, request.connection_id);
+    if (connection == nullptr) {
+      return;
+    }
+  }
   if (connection->is_above_high_mark() && !connection->client_is_paused && link_.speaks_flight()) {
     connection->client_is_paused = true;
     send_close(kind, proto::with_hint(proto::Hint::kPause, connection->id()));

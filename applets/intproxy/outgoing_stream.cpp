@@ -17,6 +17,8 @@ namespace mirrord::intproxy {
 namespace {
 
 constexpr std::chrono::milliseconds kResetPoll{10};
+// This much goes out at once, while it is in the processor's cache, not with the rest of a batch.
+constexpr std::size_t kFlushAt = 256 * 1024;
 
 net::Chunk chunk_of(proto::Bytes&& bytes) {
   const std::size_t size = bytes.size();
@@ -226,6 +228,9 @@ void OutgoingStream::data_came(proto::Bytes&& bytes) {
   if (queued_bytes() > net::Stream::kHighMark && !is_pausing_agent_) {
     is_pausing_agent_ = true;
     send_hint(proto::Hint::kPause);
+  }
+  if (stream_ && stream_->queued_bytes() > kFlushAt) {
+    stream_->flush();  // may fail, and then this is gone
   }
 }
 
