@@ -234,6 +234,7 @@ bool Loop::Impl::dispatch(int timeout_ms) {
   std::array<epoll_event, 256> events;
   const int count =
       ::epoll_wait(poller, events.data(), static_cast<int>(events.size()), timeout_ms);
+  uv_update_time(&loop);  // what the callbacks see is the time after the wait
   bool is_uv_ready = false;
   is_dispatching = true;
   for (int i = 0; i < count; ++i) {
