@@ -1,6 +1,8 @@
 // bench/measure.h — clocks, percentiles and the rows of the result table.
 #pragma once
 
+#include <sched.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -38,6 +40,31 @@ inline double p50_us(int count, const std::function<void()>& operation) {
   }
   return median(std::move(samples));
 }
+
+// Keeps this thread and what it starts on one processor while it lives. A reply time of some
+// microseconds is otherwise the time that an idle processor takes to wake up (tens of microseconds
+// on virtual machines), or not, as the scheduler happens to place the processes.
+class OneProcessor {
+ public:
+  OneProcessor() {
+    ::sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (int i = CPU_SETSIZE - 1; i >= 0; --i) {
+      if (CPU_ISSET(i, &before_)) {
+        CPU_SET(i, &one);
+        break;
+      }
+    }
+    ::sched_setaffinity(0, sizeof one, &one);
+  }
+  ~OneProcessor() { ::sched_setaffinity(0, sizeof before_, &before_); }
+  OneProcessor(const OneProcessor&) = delete;
+  OneProcessor& operator=(const OneProcessor&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
 
 // How a row is judged. A time is better when small, a rate when large.
 enum class Kind { kTime, kRate };
