@@ -23,6 +23,7 @@
 #include "applets/hook_file.h"
 #include "applets/intproxy/start.h"
 #include "applets/json_text.h"
+#include "applets/load_check.h"
 #include "applets/private_directory.h"
 #include "applets/program.h"
 
@@ -281,6 +282,7 @@ class Execution {
   void show_config() const;
   std::vector<std::string> executables() const;
   Result<intproxy::StartedSession> start_session(const std::string& directory,
+                                                 const std::string& hook,
                                                  std::vector<std::byte>& settings);
 
   config::ResolvedConfig config_;
@@ -327,11 +329,20 @@ std::vector<std::string> Execution::executables() const {
 }
 
 Result<intproxy::StartedSession> Execution::start_session(const std::string& directory,
+                                                          const std::string& hook,
                                                           std::vector<std::byte>& settings) {
   Progress step = progress_.subtask("starting the session");
   const AgentVariables variables(config_.agent);
-  auto started = intproxy::start_session(session_options(config_, directory, settings),
-                                         [&](std::string_view line) { step.info(line); });
+  intproxy::SessionOptions options = session_options(config_, directory, settings);
+  // What cannot load the hook at all has been named above.
+  if (progress_.mode() != ProgressMode::kOff && program_warnings(kind_, {}).empty()) {
+    options.standard_error.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    options.explain_not_loaded = [hook](pid_t process) {
+      return explain_not_loaded(process, hook);
+    };
+  }
+  auto started =
+      intproxy::start_session(std::move(options), [&](std::string_view line) { step.info(line); });
   if (started)
     step.success();
   return started;
@@ -362,7 +373,7 @@ Status Execution::start() {
   MIRRORD_CHECK_STATUS(config::write_settings(directory, settings));
   timings_.mark("session directory");
 
-  MIRRORD_TRY(started, start_session(directory, settings));
+  MIRRORD_TRY(started, start_session(directory, hook, settings));
   timings_.mark("intproxy, agent, environment");
   MIRRORD_TRY(variables, child_environment(environ, started.environment, config_, session));
   for (const auto& [name, value] : request_.extra_environment)

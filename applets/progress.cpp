@@ -98,6 +98,8 @@ void Progress::failure(std::string_view message) {
 void Progress::warning(std::string_view message) {
   if (mode_ == ProgressMode::kJson)
     write_line(STDOUT_FILENO, "{\"type\":\"Warning\",\"message\":" + json_quoted(message) + "}\n");
+  else if (mode_ == ProgressMode::kStandard && !draws_)
+    write_line(STDERR_FILENO, "mirrord: warning: " + std::string(message) + "\n");
   else
     line("!", message, depth_ + 1);
 }

@@ -7,6 +7,7 @@
 
 namespace mirrord {
 
+// kStandard draws a tree on a terminal; where standard error is none, only warnings are printed.
 enum class ProgressMode { kStandard, kSimple, kJson, kOff };
 
 // MIRRORD_PROGRESS_MODE, or `fallback` when it is unset or not a known word.

@@ -87,8 +87,14 @@ void Session::watch_root() {
     return;  // ended already
   }
   has_root_ = true;
+  if (options_.standard_error.is_open() && options_.explain_not_loaded) {
+    load_watch_ =
+        std::make_unique<LoadWatch>(loop_, options_.root_pid, std::move(options_.standard_error),
+                                    std::move(options_.explain_not_loaded));
+  }
   root_watcher_ = std::make_unique<net::FdWatcher>(loop_, root_pidfd_.get(), [this](int) {
     has_root_ = false;
+    load_watch_.reset();
     idle_since_ms_ = loop_.now_ms();
     root_watcher_.reset();
     schedule_check();

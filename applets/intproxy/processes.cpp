@@ -56,6 +56,7 @@ bool Session::say_hello(LocalConnection& connection, const Request& request) {
     ++process->connections;
   }
   had_connection_ = true;
+  load_watch_.reset();
   process->is_announced = false;
   if (process->pid == 0) {
     const pid_t pid = connection.peer() != 0 ? connection.peer() : hello->pid;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "applets/intproxy/agent_link.h"
+#include "applets/intproxy/load_watch.h"
 #include "applets/intproxy/local_server.h"
 #include "applets/intproxy/log.h"
 #include "applets/intproxy/start.h"
@@ -128,6 +129,7 @@ class Session {
   std::deque<std::uint64_t> reservations_;  // keys of images that have not said hello yet
   Fd root_pidfd_;
   std::unique_ptr<net::FdWatcher> root_watcher_;
+  std::unique_ptr<LoadWatch> load_watch_;  // until the first hello
   bool has_root_ = false;
   bool had_connection_ = false;
   bool has_ended_ = false;

@@ -46,7 +46,7 @@ void raise_descriptor_limit() {
 
 // Nothing of the user's terminal, pipes or directory stays in use by the intproxy. Keeps the
 // descriptors in `kept`.
-void detach(std::array<int, 2> kept) {
+void detach(std::array<int, 3> kept) {
   const int null = ::open("/dev/null", O_RDWR);
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     ::dup2(null, fd);
@@ -262,7 +262,7 @@ Result<StartedSession> start_session(SessionOptions options,
     if (::fork() != 0) {
       ::_exit(0);
     }
-    detach({reports_in.get(), options.agent.stream.get()});
+    detach({reports_in.get(), options.agent.stream.get(), options.standard_error.get()});
     const Status served = serve_session(std::move(options), std::move(reports_in));
     ::_exit(served ? 0 : 1);
   }

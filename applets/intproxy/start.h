@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "applets/intproxy/load_watch.h"
 #include "net/error.h"
 #include "net/fd.h"
 #include "proto/local.h"
@@ -55,6 +56,10 @@ struct SessionOptions {
 
   // Answers kMapPath. Runs in the intproxy; empty: no path is ever mapped.
   std::function<MappedPath(std::string_view path)> map_path;
+
+  // Both set: the user is told there when the root process runs without the hook.
+  Fd standard_error;
+  ExplainNotLoaded explain_not_loaded;
 };
 
 struct StartedSession {

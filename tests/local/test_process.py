@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from support import LocalTest, need, python_with, wait_until
+from support import LocalTest, compile_with, need, python_with, wait_until
 
 
 class Process(LocalTest):
@@ -85,6 +85,54 @@ class Process(LocalTest):
                               capture_output=True, check=True, env=self.env).stdout.decode()
         self.assertEqual(bare, self.output(
             "sh", "-c", "ulimit -n; umask; ulimit -c; cat /proc/self/status | grep -E '^(SigBlk|SigIgn)'"))
+
+
+class Loading(LocalTest):
+    """A program that runs without the hook is never silent about it."""
+
+    def errors(self, *program):
+        return self.run_remote(*program, env={"MIRRORD_PROGRESS_MODE": "standard"})[1].decode()
+
+    def compile(self, name, source, *flags):
+        path = os.path.join(self.folder, name)
+        with open(path + ".c", "w", encoding="utf-8") as file:
+            file.write(source)
+        compile_with("gcc", "-o", path, path + ".c", *flags)
+        return path
+
+    def test_a_program_that_loads_the_hook_gets_no_warning(self):
+        self.assertEqual("", self.errors("sleep", "4"))
+
+    def test_a_static_program_is_named_before_it_starts(self):
+        program = self.compile("static", "int main(void) { return 0; }", "-static")
+        errors = self.errors(program)
+        self.assertEqual(1, errors.count("warning:"), errors)
+        self.assertIn("`%s` is statically linked" % program, errors)
+
+    def test_a_loader_that_ignores_the_hook_is_named_after_some_seconds(self):
+        loader = self.compile("loader", """
+            #include <sys/syscall.h>
+            #include <time.h>
+            static long call(long number, const void* first) {
+              long result;
+              __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(first), "S"(0)
+                               : "rcx", "r11", "memory");
+              return result;
+            }
+            void _start(void) {
+              struct timespec time = {4, 0};
+              call(SYS_nanosleep, &time);
+              call(SYS_exit_group, 0);
+            }""", "-nostdlib", "-static-pie", "-fPIE", "-fno-stack-protector")
+        program = self.compile("program", "int main(void) { return 0; }",
+                               "-Wl,--dynamic-linker=" + loader)
+        errors = self.errors(program)
+        self.assertIn("the program runs without mirrord: the loader of `%s` did not load" % program, errors)
+
+    def test_standard_error_is_released_with_the_first_process(self):
+        started = time.monotonic()
+        self.assertEqual("", self.errors("true"))
+        self.assertLess(time.monotonic() - started, 2.5)
 
 
 class Terminal(LocalTest):
