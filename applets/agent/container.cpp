@@ -36,7 +36,8 @@ struct ProcessFacts {
   std::uint64_t start_time = 0;
 };
 
-// From /proc/PID/stat: fields 4 and 22, counted behind the name, which may hold anything.
+// From /proc/PID/stat: fields 3, 4 and 22, counted behind the name, which may hold anything. Nothing
+// for a process that has ended, be its parent still to be told or not.
 std::optional<ProcessFacts> facts_of(const HostView& host, pid_t pid) {
   const std::string stat = read_small(host.proc + "/" + std::to_string(pid) + "/stat");
   const std::size_t name_end = stat.rfind(')');
@@ -47,6 +48,8 @@ std::optional<ProcessFacts> facts_of(const HostView& host, pid_t pid) {
   for (int field = 3; field <= 22 && !rest.empty(); ++field) {
     rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
     const std::string_view word = rest.substr(0, rest.find(' '));
+    if (field == 3 && (word == "Z" || word == "X"))
+      return std::nullopt;
     if (field == 4)
       std::from_chars(word.data(), word.data() + word.size(), facts.parent);
     else if (field == 22)

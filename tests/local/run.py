@@ -1,4 +1,4 @@
-# tests/local/run.py — runs the named tests, or all; --list names them. Skipped: reason, status 77.
+# tests/local/run.py — runs the named tests, or all; --list [FILE...] names them. Skipped: reason, status 77.
 import os
 import sys
 import unittest
@@ -18,8 +18,9 @@ def all_tests(suite):
 
 def main():
     loader = unittest.defaultTestLoader
-    if sys.argv[1:] == ["--list"]:
-        print("\n".join(all_tests(loader.discover(HERE))))
+    if sys.argv[1:2] == ["--list"]:
+        suite = loader.loadTestsFromNames(sys.argv[2:]) if sys.argv[2:] else loader.discover(HERE)
+        print("\n".join(all_tests(suite)))
         return 0
     suite = loader.loadTestsFromNames(sys.argv[1:]) if sys.argv[1:] else loader.discover(HERE)
     result = unittest.TextTestRunner(verbosity=2).run(suite)

@@ -14,12 +14,16 @@ import time
 import traceback
 import unittest
 
+from leftovers import Leftovers, marked_processes
+
 libc = ctypes.CDLL(None, use_errno=True)
 SOURCE = os.environ.get("MIRRORD_SOURCE_DIR", "")
 APPS = os.path.join(SOURCE, "tests", "apps")
 APP_CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
                          "mirrord-build", "test-apps")
-END_SECONDS = 8  # how long a session may take to disappear after its program
+SANITIZE = os.environ.get("MIRRORD_SANITIZE", "")  # what the executable under test was built with
+SANITIZER_OPTIONS = {"TSAN_OPTIONS": "die_after_fork=0"}
+END_SECONDS = 20 if SANITIZE else 8  # how long a session may take to disappear after its program
 
 
 def need(*programs):
@@ -154,7 +158,8 @@ class LocalTest(unittest.TestCase):
         os.chmod(self.folder, 0o755)
         self.work = os.path.join(self.folder, "work")
         self.runtime = os.path.join(self.folder, "runtime")
-        for name in (self.work, self.runtime):
+        self.temporary = os.path.join(self.folder, "tmp")
+        for name in (self.work, self.runtime, self.temporary):
             os.mkdir(name, 0o700)
         self.mirrord = os.path.join(self.folder, "mirrord")
         binary = os.environ["MIRRORD"]
@@ -165,11 +170,19 @@ class LocalTest(unittest.TestCase):
         self.env = {name: value for name, value in os.environ.items()
                     if not name.startswith("MIRRORD")}
         self.env.update({"MIRRORD_PROGRESS_MODE": "off", "XDG_RUNTIME_DIR": self.runtime,
-                         "TEST_MARK": self.folder, "LC_ALL": "C.UTF-8"})
+                         "TMPDIR": self.temporary, "TEST_MARK": self.folder, "LC_ALL": "C.UTF-8"})
+        self.reports = os.path.join(self.folder, "sanitizer")
+        if SANITIZE:
+            os.mkdir(self.reports)
+            os.chmod(self.reports, 0o777)
+            for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
+                self.env[name] = "log_path=%s/report:%s" % (self.reports, SANITIZER_OPTIONS.get(name, ""))
+        self.leftovers = Leftovers(self.folder, self.runtime, self.temporary)
         self.started = []
         self._pod = None
 
     def tearDown(self):
+        self.leftovers.watch()
         for process in self.started:
             if process.poll() is None:
                 process.kill()
@@ -179,38 +192,21 @@ class LocalTest(unittest.TestCase):
                     stream.close()
         if self._pod is not None:
             self._pod.stop()
-        left = wait_until(lambda: not self.processes(), END_SECONDS)
-        remaining = self.processes()
-        for pid in remaining:
+        left = wait_until(lambda: not self.leftovers.find(), END_SECONDS) or self.leftovers.find()
+        for pid in self.processes():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        files = sorted(os.path.relpath(os.path.join(folder, name), self.runtime)
-                       for folder, folders, names in os.walk(self.runtime)
-                       for name in names if "/hook" not in folder and not name.endswith(".so"))
+        reports = b"".join(read_file(os.path.join(self.reports, name)) for name in sorted(
+            os.listdir(self.reports) if os.path.isdir(self.reports) else []))
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.assertTrue(left, "processes stayed behind: %s" % remaining)
-        self.assertEqual([], files, "session files stayed behind")
+        self.assertEqual("", reports.decode(errors="replace"), "a sanitizer has found something")
+        self.assertIs(True, left, "stayed behind")
 
     def processes(self):
         """Every process that this test has brought about and that still runs."""
-        found = {}
-        mark = ("TEST_MARK=" + self.folder).encode()
-        for name in os.listdir("/proc"):
-            if not name.isdigit() or int(name) == os.getpid():
-                continue
-            try:
-                program = os.readlink("/proc/%s/exe" % name)
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    environment = file.read()
-                with open("/proc/%s/cmdline" % name, "rb") as file:
-                    command = file.read().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue  # gone, or a zombie
-            if program.startswith(self.folder) or mark in environment.split(b"\0"):
-                found[int(name)] = command
-        return found
+        return marked_processes(self.folder)
 
     @property
     def pod(self):

@@ -5,9 +5,7 @@ import re
 import subprocess
 import unittest
 
-from support import LocalTest, compile_with, need, wait_until
-
-CONTAINER_PROGRAM = b"#include <unistd.h>\nint main(){for(;;)pause();}\n"
+from support import LocalTest, need, wait_until
 
 
 class Targets(LocalTest):
@@ -127,63 +125,3 @@ class RunningAgent(LocalTest):
         self.assertNotEqual(0, done.returncode)
         self.assertEqual(b"", done.stdout)
         self.assertIn(b"refused", done.stderr)
-
-
-class Containers(LocalTest):
-    def start_container(self, name):
-        if os.geteuid() != 0:
-            raise unittest.SkipTest("making a container needs root")
-        need("runc", "gcc")
-        bundle = os.path.join(self.folder, "bundle")
-        root = os.path.join(bundle, "rootfs")
-        for folder in ("proc", "etc", "app", "data"):
-            os.makedirs(os.path.join(root, folder))
-        for path, text in (("app/name", "of the container\n"), ("etc/hostname", "boxed\n"),
-                           ("etc/hosts", "10.1.2.3 neighbour\n"), ("etc/resolv.conf", "nameserver 127.0.0.1\n")):
-            with open(os.path.join(root, path), "w", encoding="utf-8") as file:
-                file.write(text)
-        source = os.path.join(self.folder, "sleeper.c")
-        with open(source, "wb") as file:
-            file.write(CONTAINER_PROGRAM)
-        compile_with("gcc", "-static", "-O1", "-o", os.path.join(root, "sleeper"), source)
-        subprocess.run(["runc", "spec"], cwd=bundle, check=True)
-        path = os.path.join(bundle, "config.json")
-        with open(path, encoding="utf-8") as file:
-            spec = json.load(file)
-        spec["process"].update(terminal=False, args=["/sleeper"], env=["PATH=/bin", "BOXED=yes"])
-        spec["mounts"] = [mount for mount in spec["mounts"] if mount["type"] == "proc"]
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(spec, file)
-        self.runc = ["runc", "--root", os.path.join(self.folder, "runc")]
-        with open(os.path.join(self.folder, "runc.log"), "wb") as log:
-            status = subprocess.run([*self.runc, "run", "-d", "-b", bundle, name], stdin=subprocess.DEVNULL,
-                                    stdout=log, stderr=log, timeout=30, check=False).returncode
-        if status != 0:
-            with open(os.path.join(self.folder, "runc.log"), encoding="utf-8") as log:
-                raise unittest.SkipTest("runc cannot start a container here: " + log.read().strip())
-        self.addCleanup(self.remove_container, name)
-
-    def remove_container(self, name):
-        subprocess.run([*self.runc, "delete", "-f", name], check=False, capture_output=True)
-
-    def setUp(self):
-        super().setUp()
-        self.id = os.urandom(32).hex()
-
-    def tearDown(self):
-        if hasattr(self, "runc"):
-            self.remove_container(self.id)
-        super().tearDown()
-
-    def test_a_container_by_its_id(self):
-        self.start_container(self.id)
-        for name in (self.id, self.id[:12]):
-            target = "container/" + name
-            self.assertEqual("of the container\n", self.output("cat", "/app/name", target=target))
-            self.assertEqual("yes\n", self.output("printenv", "BOXED", target=target))
-            self.assertIn("10.1.2.3", self.output("getent", "ahosts", "neighbour", target=target))
-
-    def test_a_container_that_does_not_exist(self):
-        _, errors = self.run_remote("echo", "ran", target="container/" + self.id, status=None)
-        self.assertIn(self.id[:12], errors.decode())
-        self.assertNotIn(b"ran\n", errors)

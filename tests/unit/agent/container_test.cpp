@@ -22,9 +22,10 @@ class Containers : public testing::Test {
     add_process(1, 0, 1, "0::/init.scope\n");
     add_process(500, 1, 50, "0::/system.slice/docker.service\n");
   }
-  void add_process(int pid, int parent, int start_time, const std::string& cgroup) {
+  void add_process(int pid, int parent, int start_time, const std::string& cgroup,
+                   const char* state = "S") {
     const std::string process = folder_ / ("proc/" + std::to_string(pid));
-    std::string stat = std::to_string(pid) + " (a b) c) S " + std::to_string(parent);
+    std::string stat = std::to_string(pid) + " (a b) c) " + state + " " + std::to_string(parent);
     for (int field = 5; field < 22; ++field)
       stat += " 0";
     write_file(process + "/stat", stat + " " + std::to_string(start_time) + " 0 0\n");
@@ -72,6 +73,12 @@ TEST_F(Containers, AStoppedOneIsSaidToBeStopped) {
   const Error error = error_of("web");
   EXPECT_EQ(error.what, "container 'web' is not running");
   EXPECT_FALSE(error.hint.empty());
+}
+
+TEST_F(Containers, AProcessThatIsOnlyWaitedForHasEnded) {
+  write_state("run/runc/box/state.json", R"({"id":"box","init_process_pid":730})");
+  add_process(730, 500, 60, "0::/\n", "Z");
+  EXPECT_EQ(error_of("box").what, "container 'box' is not running");
 }
 
 TEST_F(Containers, AnAmbiguousStartListsWhatItMayMean) {
