@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 #include <thread>
+#include <vector>
 
 #include "tests/hook/peer_files.h"
 #include "tests/hook/peer_session.h"
@@ -167,12 +168,34 @@ int listen_at(const std::string& path) {
   return ::listen(fd, 64) == 0 ? fd : -1;
 }
 
+// Becomes the program under the hook. On a machine of another kind, where an emulator (and its
+// arguments) runs this peer, it has to run the program too, and preload the hook.
+void become(char** arguments, const std::string& hook) {
+  const char* emulator = std::getenv("MIRRORD_EMULATOR");
+  if (emulator == nullptr) {
+    ::setenv("LD_PRELOAD", hook.c_str(), 1);
+    ::execvp(arguments[0], arguments);
+    return;
+  }
+  std::string words = emulator;
+  std::string preload = "LD_PRELOAD=" + hook, option = "-E";
+  std::vector<char*> command;
+  for (char* word = std::strtok(words.data(), " "); word != nullptr;
+       word = std::strtok(nullptr, " "))
+    command.push_back(word);
+  command.push_back(option.data());
+  command.push_back(preload.data());
+  for (; *arguments != nullptr; ++arguments)
+    command.push_back(*arguments);
+  command.push_back(nullptr);
+  ::execvp(command[0], command.data());
+}
+
 int run_program(char** arguments, const std::string& directory, const std::string& hook) {
   pid_t child = ::fork();
   if (child == 0) {
     ::setenv("MIRRORD_SESSION", directory.c_str(), 1);
-    ::setenv("LD_PRELOAD", hook.c_str(), 1);
-    ::execvp(arguments[0], arguments);
+    become(arguments, hook);
     std::perror(arguments[0]);
     ::_exit(127);
   }

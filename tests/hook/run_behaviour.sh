@@ -16,7 +16,7 @@ with() {  # with "PEER OPTIONS" PROGRAM ARGUMENTS…
   local options=$1
   shift
   # shellcheck disable=SC2086
-  "$peer" $options "$hook" "$work/remote" -- "$@"
+  ${MIRRORD_EMULATOR:-} "$peer" $options "$hook" "$work/remote" -- "$@"
 }
 
 skipped_program_is_left_alone() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tests/hook/run_calls.sh — run_calls.sh PEER HOOK PROGRAM CASE CONTEXT [WINDOW]: makes a remote and
-# a local folder with the same files and runs the calls on one of them.
+# a local folder with the same files and runs the calls on one of them. MIRRORD_EMULATOR: what runs
+# programs of another kind of machine.
 set -euo pipefail
 peer=$1 hook=$2 program=$3 case=$4 context=$5 window=${6:-0}
 work=$(mktemp -d)
@@ -28,7 +29,7 @@ case $case in
 esac
 status=0
 CALLS_BASE=$base CALLS_WHERE=$where CALLS_CONTEXT=$context \
-  "$peer" --window "$window" --local "$work/local" --log "$work/log" "$hook" "$work/remote" -- \
+  ${MIRRORD_EMULATOR:-} "$peer" --window "$window" --local "$work/local" --log "$work/log" "$hook" "$work/remote" -- \
   "$program" || status=$?
 
 # Nothing may be left that the other side should have got, and a bypassed call asks for nothing.

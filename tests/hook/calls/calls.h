@@ -18,6 +18,8 @@ struct Call {
 // The folder under test, and whether it is remote: then some operations are refused.
 extern const char* base_path;
 extern bool is_remote;
+// False under an emulator: the programs of this machine run without it, so without the hook.
+extern bool may_run_programs;
 
 // "BASE/name" in one of a few rotating buffers.
 const char* in_base(const char* name);
@@ -47,4 +49,5 @@ extern const struct Call kMetadataCalls[];
 extern const struct Call kNameCalls[];
 extern const struct Call kDirectoryCalls[];
 extern const struct Call kStreamCalls[];
+extern const struct Call kProgramCalls[];
 extern const struct Call kProcessCalls[];

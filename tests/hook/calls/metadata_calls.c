@@ -202,8 +202,10 @@ static void call_chdir(void) {
   check_content("text", "line one\nline two\n");
   make_file("here", "made here");
   check_content(in_base("here"), "made here");
-  CHECK(system("grep -q 'line two' text") == 0);
-  CHECK(system("cd dir && test -f b && test -f ../text") == 0);
+  if (may_run_programs) {
+    CHECK(system("grep -q 'line two' text") == 0);
+    CHECK(system("cd dir && test -f b && test -f ../text") == 0);
+  }
   CHECK(unlink("here") == 0);
   CHECK(chdir(before) == 0);
   CHECK(getcwd(now, sizeof now) != NULL && strcmp(now, before) == 0);

@@ -181,13 +181,17 @@ static void call_fork_in_threads(void) {
   }
 }
 
-const struct Call kProcessCalls[] = {
+const struct Call kProgramCalls[] = {
     {"fork and exec", call_fork_exec},
     {"exec repairs the environment", call_exec_environment},
     {"posix_spawn", call_posix_spawn},
     {"inherited files", call_inherit},
     {"inherited written files", call_inherit_writes},
     {"system and popen", call_system},
+    {NULL, NULL},
+};
+
+const struct Call kProcessCalls[] = {
     {"fork in threads", call_fork_in_threads},
     {NULL, NULL},
 };
