@@ -31,6 +31,11 @@ class Filler {
     using namespace std::string_view_literals;
     static constexpr std::string_view kPieces[] = {
         "\0"sv, "a", "/", " ", "\"", "\\", "\n", "\x01", "*", "é", "日", "🚀", "path", "0", "."};
+    const auto& texts = random_.small().texts;
+    if (!texts.empty() && random_.below(8) != 0) {
+      out = texts[random_.below(texts.size())];
+      return;
+    }
     out.clear();
     for (u64 n = length(); n > 0; --n)
       out += kPieces[random_.below(std::size(kPieces))];
@@ -56,6 +61,10 @@ class Filler {
   void fill(SockAddr& out) {
     fill(out.ip);
     fill(out.port);
+    if (random_.small().port != 0 && random_.below(4) != 0) {
+      out.ip = Ip{false, {127, 0, 0, 1}};
+      out.port = random_.small().port;
+    }
   }
   void fill(SemVer& out) {
     fill(out.major);
@@ -161,6 +170,8 @@ class Filler {
                               u64{1} << 53,
                               u64{1} << 63,
                               ~u64{0}};
+    if (const u64 limit = random_.small().numbers_below; limit != 0 && random_.below(8) != 0)
+      return static_cast<T>(random_.below(limit));
     if (random_.below(2) == 0)
       return static_cast<T>(kEdges[random_.below(std::size(kEdges))]);
     return static_cast<T>(random_.next() >> random_.below(std::numeric_limits<T>::digits));
@@ -201,6 +212,13 @@ DaemonMessage Random::daemon_message() {
   DaemonMessage message;
   Filler(*this).fill(message);
   return message;
+}
+
+FileResponse Random::file_response(std::size_t index) {
+  FileResponse response;
+  response.reset_to(index);
+  response.visit([this](auto& payload) { Filler(*this).fill(payload); });
+  return response;
 }
 
 }  // namespace mirrord::proto

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-# tests/fuzz/make_corpus.py — writes the golden vectors as seed files: make_corpus.py DIRECTORY
+# tests/fuzz/make_corpus.py — writes seed files, from the golden vectors and of random choices: make_corpus.py DIRECTORY
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -29,3 +30,11 @@ for file in ("client", "daemon", "malformed"):
 for number, vector in enumerate(json.loads((vectors / "stream.json").read_text())):
     if vector["message"] == "DaemonMessage":
         write("stream_fuzz", number, bytes([0, 1, 2, 7, 30, 63, 200, 255]) + bytes_of(vector))
+
+# Sessions: the inputs are choices, so any bytes are a conversation; these are the same every time.
+choices = random.Random(1)
+for target in ("agent_session_fuzz", "intproxy_session_fuzz", "local_packets_fuzz"):
+    for number in range(60):
+        size = choices.choice((30, 100, 300, 900))
+        write(target, number, bytes(choices.choice((choices.randrange(256), choices.randrange(16)))
+                                    for _ in range(size)))
