@@ -1,6 +1,21 @@
 # cmake/testing.cmake — helpers the folders under tests/ use to declare tests.
 include(GoogleTest)
 
+# What the names of this build's tests begin with, and their labels end with, so that one run can hold
+# the tests of several builds.
+set(mirrord_test_prefix "")
+set(mirrord_label_suffix "")
+if(CMAKE_CROSSCOMPILING)
+  set(mirrord_test_prefix ${CMAKE_SYSTEM_PROCESSOR}.)
+  set(mirrord_label_suffix -${CMAKE_SYSTEM_PROCESSOR})  # -L unit and -L aarch64 both find it
+elseif(MIRRORD_SANITIZE MATCHES "thread")
+  set(mirrord_test_prefix tsan.)
+  set(mirrord_label_suffix -tsan)
+elseif(MIRRORD_SANITIZE AND NOT MIRRORD_FUZZ)
+  set(mirrord_test_prefix asan.)
+  set(mirrord_label_suffix -asan)
+endif()
+
 # mirrord_unit_test(NAME SOURCES file... LIBRARIES target... [LABEL label]) — one GoogleTest binary,
 # each of its cases a test of its own under ctest. Without sources it declares nothing. Links against
 # the shared libc: only what is shipped has to be static.
@@ -12,18 +27,10 @@ function(mirrord_unit_test name)
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
   endif()
-  set(prefix ${name}.)
-  if(CMAKE_CROSSCOMPILING)
-    string(APPEND arg_LABEL -${CMAKE_SYSTEM_PROCESSOR})  # -L unit and -L aarch64 both find it
-    set(prefix ${CMAKE_SYSTEM_PROCESSOR}.${name}.)
-  elseif(MIRRORD_SANITIZE)
-    string(APPEND arg_LABEL -sanitizer)
-    set(prefix sanitizer.${name}.)
-  endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE mirrord_options ${arg_LIBRARIES} deps::gtest)
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${prefix}
-                       PROPERTIES LABELS "${arg_LABEL}" TIMEOUT 120)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX ${mirrord_test_prefix}${name}.
+                       PROPERTIES LABELS "${arg_LABEL}${mirrord_label_suffix}" TIMEOUT 120)
 endfunction()
 
 # mirrord_test(NAME LABEL label COMMAND words... [TIMEOUT seconds] [SERIAL]) — a program or script as a
@@ -33,12 +40,16 @@ function(mirrord_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 60)
   endif()
+  set(name ${mirrord_test_prefix}${name})
   add_test(NAME ${name} COMMAND ${arg_COMMAND})
-  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT}
+  set_tests_properties(${name} PROPERTIES LABELS ${arg_LABEL}${mirrord_label_suffix} TIMEOUT ${arg_TIMEOUT}
     SKIP_RETURN_CODE 77 RUN_SERIAL "${arg_SERIAL}")
-  if(MIRRORD_HOOK)
+  if(CMAKE_CROSSCOMPILING)
+    list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " emulator)
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "MIRRORD_EMULATOR=${emulator}")
+  elseif(MIRRORD_HOOK)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT
-      "MIRRORD=$<TARGET_FILE:mirrord>;MIRRORD_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
+      "MIRRORD=$<TARGET_FILE:mirrord>;MIRRORD_SOURCE_DIR=${PROJECT_SOURCE_DIR};MIRRORD_SANITIZE=${MIRRORD_SANITIZE}")
   endif()
 endfunction()
 

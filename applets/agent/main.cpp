@@ -16,6 +16,7 @@
 #include "applets/agent/target.h"
 #include "applets/applet.h"
 #include "applets/version.h"
+#include "net/leave.h"
 
 namespace mirrord {
 namespace {
@@ -135,9 +136,7 @@ Status serve(const Options& options) {
   std::fflush(stdout);
   const Status status = server.run();
   // A pool thread may hang on a dead disk: leave without waiting for it.
-  if (!status)
-    ::_exit(report(status.error()));
-  ::_exit(0);
+  leave(status ? 0 : report(status.error()));
 }
 
 }  // namespace

@@ -21,6 +21,7 @@
 #include "applets/intproxy/report.h"
 #include "applets/intproxy/session.h"
 #include "applets/intproxy/stale.h"
+#include "net/leave.h"
 #include "net/loop.h"
 
 namespace mirrord::intproxy {
@@ -264,7 +265,7 @@ Result<StartedSession> start_session(SessionOptions options,
     }
     detach({reports_in.get(), options.agent.stream.get(), options.standard_error.get()});
     const Status served = serve_session(std::move(options), std::move(reports_in));
-    ::_exit(served ? 0 : 1);
+    leave(served ? 0 : 1);
   }
   reports_in.reset();
   int status = 0;

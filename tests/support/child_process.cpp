@@ -2,6 +2,7 @@
 #include "tests/support/child_process.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -45,6 +46,10 @@ Pipe make_pipe() {
   std::vector<std::string> entries;
   for (const auto& [name, value] : setup.environment)
     entries.push_back(name + "=" + value);
+  for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
+    if (const char* value = ::getenv(name))
+      entries.push_back(std::string(name) + "=" + value);
+  }
   std::vector<char*> environment;
   for (std::string& entry : entries)
     environment.push_back(entry.data());
@@ -72,6 +77,13 @@ ChildProcess::~ChildProcess() {
   if (!wait(0)) {
     signal(SIGKILL);
     wait();
+  }
+  // What a sanitizer has to say about it. A child of the program may still hold the pipe open.
+  ::fcntl(errors_.get(), F_SETFL, O_NONBLOCK);
+  const std::string errors = error_text();
+  for (const char* mark : {"Sanitizer: ", "runtime error: "}) {
+    if (errors.find(mark) != std::string::npos)
+      ADD_FAILURE() << errors;
   }
 }
 

@@ -141,6 +141,12 @@ PrivateAgent::PrivateAgent(Pair pair, std::vector<std::string> arguments,
       << line.value_or(process->error_text());
 }
 
+PrivateAgent::~PrivateAgent() {
+  client.close();
+  if (process != nullptr && !process->wait())
+    ADD_FAILURE() << "the agent does not end with its client";
+}
+
 ListeningAgent::ListeningAgent(std::vector<std::string> global, std::vector<std::string> command,
                                std::map<std::string, std::string> environment)
     : port(free_port()) {

@@ -68,6 +68,10 @@ class PrivateAgent {
  public:
   explicit PrivateAgent(std::vector<std::string> arguments,
                         std::map<std::string, std::string> environment = {});
+  ~PrivateAgent();  // it must end with its client
+  PrivateAgent(const PrivateAgent&) = delete;
+  PrivateAgent& operator=(const PrivateAgent&) = delete;
+
   WireClient client;
   std::unique_ptr<ChildProcess> process;
 
