@@ -41,9 +41,81 @@ inline double p50_us(int count, const std::function<void()>& operation) {
   return median(std::move(samples));
 }
 
-// Keeps this thread and what it starts on one processor while it lives. A reply time of some
-// microseconds is otherwise the time that an idle processor takes to wake up (tens of microseconds
-// on virtual machines), or not, as the scheduler happens to place the processes.
+// A yardstick and an operation, measured in turns of some dozens of samples, so that both see the
+// same times of the machine and each of them, within its turn, runs in its own rhythm as it would
+// alone. `ratio` is the median over all turns of the ratio of a turn's two medians; `lowest` and
+// `highest` are the same for the fifths of the run that are farthest from it.
+struct Paired {
+  double yardstick = 0;
+  double ours = 0;
+  double ratio = 0;
+  double lowest = 0;
+  double highest = 0;
+};
+
+// The median of one turn, after some samples that nobody looks at: they let what the other one has
+// left behind come to its end, and get the caches back.
+inline double sample_turn(int count, const std::function<double()>& sample) {
+  std::vector<double> samples;
+  for (int i = -count / 4 - 1; i < count; ++i) {
+    const double value = sample();
+    if (i >= 0) {
+      samples.push_back(value);
+    }
+  }
+  return median(std::move(samples));
+}
+
+// `sample_yardstick` and `sample_ours` do the operation once and return its microseconds. An
+// operation that takes long is done fewer times per turn.
+inline Paired measure_paired(int count, const std::function<double()>& sample_yardstick,
+                             const std::function<double()>& sample_ours, int per_turn = 32) {
+  constexpr int kRounds = 5;
+  constexpr int kYardsticks = 32;
+  const int turns = std::max(count / per_turn / kRounds, 1);
+  std::vector<double> all_yardstick;
+  std::vector<double> all_ours;
+  std::vector<double> all_ratios;
+  std::vector<double> of_rounds;
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<double> ratios;
+    for (int i = 0; i < turns; ++i) {
+      all_yardstick.push_back(sample_turn(kYardsticks, sample_yardstick));
+      all_ours.push_back(sample_turn(per_turn, sample_ours));
+      ratios.push_back(all_ours.back() / all_yardstick.back());
+    }
+    all_ratios.insert(all_ratios.end(), ratios.begin(), ratios.end());
+    of_rounds.push_back(median(std::move(ratios)));
+  }
+  const auto [lowest, highest] = std::ranges::minmax(of_rounds);
+  return {median(std::move(all_yardstick)), median(std::move(all_ours)),
+          median(std::move(all_ratios)), lowest, highest};
+}
+
+// The same for what takes long enough to be measured once per round, such as the rate of a stream.
+inline Paired measure_rounds(int rounds, const std::function<double()>& yardstick,
+                             const std::function<double()>& ours) {
+  std::vector<double> all_yardstick;
+  std::vector<double> all_ours;
+  std::vector<double> ratios;
+  for (int round = 0; round < rounds; ++round) {
+    all_yardstick.push_back(yardstick());
+    all_ours.push_back(ours());
+    ratios.push_back(all_ours.back() / all_yardstick.back());
+  }
+  const auto [lowest, highest] = std::ranges::minmax(ratios);
+  return {median(std::move(all_yardstick)), median(std::move(all_ours)), median(ratios), lowest,
+          highest};
+}
+
+inline double time_us(const std::function<void()>& operation) {
+  const double begin = now_us();
+  operation();
+  return now_us() - begin;
+}
+
+// Keeps this thread and what it starts on one processor while it lives: no idle processor has to
+// wake up for an answer, so that what is left is the work itself. The figures beside the judged ones.
 class OneProcessor {
  public:
   OneProcessor() {
@@ -81,11 +153,36 @@ struct Row {
   Kind kind = Kind::kTime;
   double limit = 0;
   std::string note;
+  // Of a paired measurement: the median of the ratios, and its extremes over the rounds.
+  double paired_ratio = 0;
+  double lowest = 0;
+  double highest = 0;
+  // The same on one processor, shown beside it. 0 = not measured.
+  double one_processor = 0;
 
-  [[nodiscard]] double ratio() const { return yardstick > 0 ? ours / yardstick : 0; }
+  [[nodiscard]] double ratio() const {
+    return paired_ratio > 0 ? paired_ratio : yardstick > 0 ? ours / yardstick : 0;
+  }
+  void set(const Paired& paired) {
+    yardstick = paired.yardstick;
+    ours = paired.ours;
+    paired_ratio = paired.ratio;
+    lowest = paired.lowest;
+    highest = paired.highest;
+  }
   [[nodiscard]] bool is_met() const {
     return limit <= 0 || (kind == Kind::kTime ? ratio() <= limit : ratio() >= limit);
   }
 };
+
+// Puts the ratios of `beside`, measured on one processor, next to those of the rows of that name.
+inline void show_beside(std::vector<Row>& rows, const std::vector<Row>& beside) {
+  for (Row& row : rows) {
+    const auto same = std::ranges::find_if(beside, [&](const Row& other) {
+      return other.name == row.name && other.yardstick_name == row.yardstick_name;
+    });
+    row.one_processor = same != beside.end() ? same->ratio() : 0;
+  }
+}
 
 }  // namespace mirrord::bench

@@ -99,16 +99,50 @@ struct Case {
   Kind kind;
   double direct_there, original_there, share;
   const char* unit;
+  int count = 0;  // of samples, for times
 };
 
-void add_case(const Options& options, const Path& path, const Case& item, Rows& rows) {
+constexpr int kRateRounds = 5;
+
+Words probe_words(const Options& options, const Words& arguments) {
   Words words = {options.probe};
-  words.insert(words.end(), item.words.begin(), item.words.end());
-  const double direct = run_and_read(words)[item.value];
-  const double ours = path.measure(words, item.value);
-  rows.push_back({"whole path", item.name, "the program bare", direct, ours, item.unit, item.kind,
-                  item.original_there / item.direct_there * item.share,
-                  "original " + std::to_string(static_cast<int>(item.original_there)) + " there"});
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  return words;
+}
+
+// The program bare, or with other arguments, against the program under `exec`: reply times sample by
+// sample in turn, rates run by run.
+Paired measure_against(const Options& options, const Path& path, const Words& bare,
+                       const Words& ours, const char* value, Kind kind, int count) {
+  if (kind == Kind::kTime && count > 0) {
+    const auto paced = [](Words words) {
+      words.insert(words.begin() + 1, "paced");
+      return words;
+    };
+    PacedProbe yardstick(paced(probe_words(options, bare)));
+    PacedProbe measured(path.wrapped(paced(probe_words(options, ours))));
+    return measure_paired(
+        std::max(count / options.scale, 160), [&] { return yardstick.sample_us(); },
+        [&] { return measured.sample_us(); });
+  }
+  return measure_rounds(
+      kRateRounds, [&] { return run_and_read(probe_words(options, bare))[value]; },
+      [&] { return path.measure(probe_words(options, ours), value); });
+}
+
+void add_case(const Options& options, const Path& path, const Case& item, Rows& rows) {
+  Row row{"whole path",
+          item.name,
+          "the program bare",
+          0,
+          0,
+          item.unit,
+          item.kind,
+          item.original_there / item.direct_there * item.share,
+          "original " + std::to_string(static_cast<int>(item.original_there)) + " there"};
+  row.set(
+      measure_against(options, path, item.words, item.words, item.value, item.kind, item.count));
+  rows.push_back(std::move(row));
 }
 
 std::string times(const Options& options, int full) {
@@ -140,8 +174,6 @@ std::string name_in_hosts() {
 void measure_reading(const Options& options, const Path& path, Rows& rows) {
   constexpr double kStreamThere = 3807;  // MiB/s
   const auto source = make_source_server(256U << 20);
-  const double stream = run_and_read({options.probe, "download", "127.0.0.1", "1",
-                                      std::to_string(source->port())})["download_mib_s"];
   struct Reading {
     const char* name;
     const char* chunk;
@@ -150,15 +182,26 @@ void measure_reading(const Options& options, const Path& path, Rows& rows) {
   for (const Reading& item : {Reading{"reading 256 MiB by 4 KiB", "4096", 52, 15},
                               Reading{"reading 256 MiB by 64 KiB", "65536", 245, 4},
                               Reading{"reading 256 MiB by 1 MiB", "1048576", 269, 4}}) {
-    const Words words = {options.probe, "read", options.folder + "/large", item.chunk};
-    double best = 0;
-    for (int i = 0; i < 3; ++i) {
-      best = std::max(best, path.measure(words, "read_mib_s"));
-    }
-    rows.push_back(
-        {"whole path", item.name, "plain TCP stream", stream, best, "MiB/s", Kind::kRate,
-         item.original_there / kStreamThere * item.share,
-         "original " + std::to_string(static_cast<int>(item.original_there)) + " there"});
+    Row row{"whole path",
+            item.name,
+            "plain TCP stream",
+            0,
+            0,
+            "MiB/s",
+            Kind::kRate,
+            item.original_there / kStreamThere * item.share,
+            "original " + std::to_string(static_cast<int>(item.original_there)) + " there"};
+    row.set(measure_rounds(
+        kRateRounds,
+        [&] {
+          return run_and_read({options.probe, "download", "127.0.0.1", "1",
+                               std::to_string(source->port())})["download_mib_s"];
+        },
+        [&] {
+          return path.measure({options.probe, "read", options.folder + "/large", item.chunk},
+                              "read_mib_s");
+        }));
+    rows.push_back(std::move(row));
   }
 }
 
@@ -166,45 +209,42 @@ void measure_files(const Options& options, const Path& path, Rows& rows) {
   const std::string& folder = options.folder;
   const Case cases[] = {
       {"open + read + close of 200 B",
-       {"small", folder + "/small", times(options, 2000)},
+       {"small", folder + "/small", "1"},
        "p50_us",
        Kind::kTime,
        1.9,
        237,
        0.3,
-       "µs"},
-      {"stat",
-       {"stat", folder + "/small", times(options, 5000)},
-       "p50_us",
-       Kind::kTime,
-       0.9,
-       118,
-       0.4,
-       "µs"},
+       "µs",
+       2000},
+      {"stat", {"stat", folder + "/small", "1"}, "p50_us", Kind::kTime, 0.9, 118, 0.4, "µs", 5000},
       {"open of a missing file",
-       {"missing", folder + "/none", times(options, 5000)},
+       {"missing", folder + "/none", "1"},
        "p50_us",
        Kind::kTime,
        1.0,
        115,
        0.4,
-       "µs"},
+       "µs",
+       5000},
       {"listing of 500 entries",
-       {"list", folder + "/entries", times(options, 200)},
+       {"list", folder + "/entries", "1"},
        "p50_us",
        Kind::kTime,
        156,
        31900,
        0.05,
-       "µs"},
+       "µs",
+       300},
       {"getaddrinfo of localhost",
-       {"resolve", "localhost", times(options, 1000)},
+       {"resolve", "localhost", "1"},
        "p50_us",
        Kind::kTime,
        6,
        306,
        0.3,
-       "µs"},
+       "µs",
+       1000},
   };
   for (const Case& item : cases) {
     add_case(options, path, item, rows);
@@ -213,16 +253,15 @@ void measure_files(const Options& options, const Path& path, Rows& rows) {
 
 // Against a chain with the same number of hops and nothing in them but copying.
 void against_chain(const Options& options, const Path& path, Rows& rows, std::uint16_t target,
-                   const Words& words, Row row, const char* value) {
+                   const Words& words, Row row, const char* value, int count = 0) {
   const auto second = make_plain_relay(target);
   const auto first = make_plain_relay(second->port());
-  Words command = {options.probe};
-  command.insert(command.end(), words.begin(), words.end());
-  command.push_back(std::to_string(first->port()));
+  Words bare = words;
+  bare.push_back(std::to_string(first->port()));
+  Words ours = words;
+  ours.push_back(std::to_string(target));
   row.yardstick_name = "two plain TCP relays";
-  row.yardstick = run_and_read(command)[value];
-  command.back() = std::to_string(target);
-  row.ours = path.measure(command, value);
+  row.set(measure_against(options, path, bare, ours, value, row.kind, count));
   rows.push_back(std::move(row));
 }
 
@@ -232,30 +271,33 @@ void measure_replies(const Options& options, const Path& path, Rows& rows) {
   const std::string echo_port = std::to_string(echo->port());
   const Case cases[] = {
       {"connect + first echo",
-       {"connect-echo", host, times(options, 500), echo_port},
+       {"connect-echo", host, "1", echo_port},
        "p50_us",
        Kind::kTime,
        68,
        620,
        0.5,
-       "µs"},
+       "µs",
+       500},
       {"echo of 64 B on an open connection",
-       {"echo", host, times(options, 5000), echo_port},
+       {"echo", host, "1", echo_port},
        "p50_us",
        Kind::kTime,
        26,
        165,
        0.5,
-       "µs"},
+       "µs",
+       5000},
   };
   for (const Case& item : cases) {
     add_case(options, path, item, rows);
   }
-  against_chain(options, path, rows, echo->port(), {"echo", host, times(options, 5000)},
-                {"whole path", "echo of 64 B", "", 0, 0, "µs", Kind::kTime, 1.5, ""}, "p50_us");
+  against_chain(options, path, rows, echo->port(), {"echo", host, "1"},
+                {"whole path", "echo of 64 B", "", 0, 0, "µs", Kind::kTime, 1.5, ""}, "p50_us",
+                5000);
   against_chain(
       options, path, rows, echo->port(), {"many", host, "1000"},
-      {"whole path", "1,000 connections, each one echo", "", 0, 0, "ms", Kind::kTime, 0, ""},
+      {"whole path", "1,000 connections, each one echo", "", 0, 0, "ms", Kind::kTime, 1.5, ""},
       "many_ms");
 }
 
@@ -316,12 +358,20 @@ void measure_bypass(const Options& options, Rows& rows) {
 }
 
 void measure_whole_path(const Options& options, Rows& rows) {
+  const auto measure_times = [&](Rows& into) {
+    const Path path(options, std::chrono::microseconds(0));
+    measure_files(options, path, into);
+    measure_replies(options, path, into);
+  };
+  Rows judged;
+  measure_times(judged);
+  Rows beside;
   {
     const OneProcessor pinned;
-    const Path path(options, std::chrono::microseconds(0));
-    measure_files(options, path, rows);
-    measure_replies(options, path, rows);
+    measure_times(beside);
   }
+  show_beside(judged, beside);
+  rows.insert(rows.end(), judged.begin(), judged.end());
   const Path path(options, std::chrono::microseconds(0));
   measure_reading(options, path, rows);
   measure_streams(options, path, rows);
@@ -382,24 +432,33 @@ void measure_delayed_link(const Options& options, Rows& rows) {
   const auto sink = make_sink_server();
   const auto relay_down = make_delay_relay(source->port(), std::chrono::microseconds(500));
   const auto relay_up = make_delay_relay(sink->port(), std::chrono::microseconds(500));
-  const auto bare = [&](const char* what, const char* amount, std::uint16_t port,
-                        const char* value) {
-    return run_and_read({options.probe, what, "127.0.0.1", amount, std::to_string(port)})[value];
+  const auto add = [&](const char* group, const char* name, const char* yardstick_name,
+                       const Path& path, const Words& plain, const char* plain_value,
+                       const Words& ours, const char* value, double limit) {
+    Row row{group, name, yardstick_name, 0, 0, "MiB/s", Kind::kRate, limit, ""};
+    row.set(measure_rounds(
+        kRateRounds, [&] { return run_and_read(probe_words(options, plain))[plain_value]; },
+        [&] { return path.measure(probe_words(options, ours), value); }));
+    rows.push_back(std::move(row));
   };
-  const Words read = {options.probe, "read", folder + "/large", "262144"};
-  const Words write = {options.probe, "write", folder + "/written", "262144", "256"};
-  rows.push_back({"1 ms link", "reading 256 MiB", "plain TCP stream, same link",
-                  bare("download", "1", relay_down->port(), "download_mib_s"),
-                  slow.measure(read, "read_mib_s"), "MiB/s", Kind::kRate, 0.8, ""});
-  rows.push_back({"1 ms link", "writing 256 MiB", "plain TCP stream, same link",
-                  bare("upload", "256", relay_up->port(), "upload_mib_s"),
-                  slow.measure(write, "write_mib_s"), "MiB/s", Kind::kRate, 0.8, ""});
-  rows.push_back({"loopback", "reading 256 MiB", "plain TCP stream",
-                  bare("download", "1", source->port(), "download_mib_s"),
-                  fast.measure(read, "read_mib_s"), "MiB/s", Kind::kRate, 0.4, ""});
-  rows.push_back({"loopback", "writing 256 MiB", "plain TCP stream",
-                  bare("upload", "256", sink->port(), "upload_mib_s"),
-                  fast.measure(write, "write_mib_s"), "MiB/s", Kind::kRate, 0.4, ""});
+  const auto download = [](const Server& server) {
+    return Words{"download", "127.0.0.1", "1", std::to_string(server.port())};
+  };
+  const auto upload = [](const Server& server) {
+    return Words{"upload", "127.0.0.1", "256", std::to_string(server.port())};
+  };
+  const Words read = {"read", folder + "/large", "262144"};
+  const Words write = {"write", folder + "/written", "262144", "256"};
+  const char* same_link = "plain TCP stream, same link";
+  const char* plain = "plain TCP stream";
+  add("1 ms link", "reading 256 MiB", same_link, slow, download(*relay_down), "download_mib_s",
+      read, "read_mib_s", 0.8);
+  add("1 ms link", "writing 256 MiB", same_link, slow, upload(*relay_up), "upload_mib_s", write,
+      "write_mib_s", 0.8);
+  add("loopback", "reading 256 MiB", plain, fast, download(*source), "download_mib_s", read,
+      "read_mib_s", 0.4);
+  add("loopback", "writing 256 MiB", plain, fast, upload(*sink), "upload_mib_s", write,
+      "write_mib_s", 0.4);
 }
 
 }  // namespace mirrord::bench

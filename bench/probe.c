@@ -31,9 +31,27 @@ static void die(const char* what) {
   exit(1);
 }
 
+// With "paced": does one operation for every byte on standard input and answers with its
+// microseconds, a double, so that somebody else says when.
+static int is_paced;
+static void answer_paced(void (*operation)(const char*), const char* argument) {
+  char byte;
+  while (read(STDIN_FILENO, &byte, 1) == 1) {
+    const double begin = now_us();
+    operation(argument);
+    const double us = now_us() - begin;
+    if (write(STDOUT_FILENO, &us, sizeof us) != sizeof us)
+      die("write");
+  }
+}
+
 // Prints the median time of `count` runs of `operation(argument)` in microseconds.
 static void report_p50(const char* name, int count, void (*operation)(const char*),
                        const char* argument) {
+  if (is_paced) {
+    answer_paced(operation, argument);
+    return;
+  }
   double* samples = malloc(sizeof(double) * (size_t)count);
   for (int i = 0; i < count / 10 + 1; i++)
     operation(argument);
@@ -245,6 +263,11 @@ static void set_peer(const char* address, const char* port) {
 }
 
 int main(int argc, char** argv) {
+  if (argc > 1 && !strcmp(argv[1], "paced")) {
+    is_paced = 1;
+    argc--;
+    argv++;
+  }
   const char* what = argc > 1 ? argv[1] : "";
   const char* path = argc > 2 ? argv[2] : "";
   const int count = argc > 3 ? atoi(argv[3]) : 1;

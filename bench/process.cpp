@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <thread>
 
 #include "bench/measure.h"
@@ -32,10 +33,13 @@ namespace {
   std::exit(1);
 }
 
-pid_t start(const std::vector<std::string>& command, int output) {
+pid_t start(const std::vector<std::string>& command, int output, int input = -1) {
   const pid_t pid = ::fork();
   if (pid != 0) {
     return pid;
+  }
+  if (input >= 0) {
+    ::dup2(input, STDIN_FILENO);
   }
   if (output >= 0) {
     ::dup2(output, STDOUT_FILENO);
@@ -80,6 +84,14 @@ std::string read_file(const std::string& path) {
   std::string text = read_all(fd);
   ::close(fd);
   return text;
+}
+
+// A field of /proc/PID/status that is in kB.
+double status_mib(pid_t pid, const std::string& field) {
+  const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
+  const std::size_t at = status.find(field);
+  return at == std::string::npos ? 0
+                                 : std::strtod(status.c_str() + at + field.size(), nullptr) / 1024;
 }
 
 }  // namespace
@@ -152,23 +164,49 @@ Background::~Background() {
   ::close(output_);
 }
 
+PacedProbe::PacedProbe(const std::vector<std::string>& command) : command_(command) {
+  std::array<int, 2> to;
+  std::array<int, 2> from;
+  if (::pipe2(to.data(), O_CLOEXEC) != 0 || ::pipe2(from.data(), O_CLOEXEC) != 0) {
+    give_up(command, "no pipe");
+  }
+  pid_ = start(command, from[1], to[0]);
+  ::close(from[1]);
+  ::close(to[0]);
+  input_ = to[1];
+  output_ = from[0];
+  sample_us();  // started, and everything set up
+}
+
+PacedProbe::~PacedProbe() {
+  ::close(input_);
+  ::waitpid(pid_, nullptr, 0);
+  ::close(output_);
+}
+
+double PacedProbe::sample_us() {
+  double us = 0;
+  if (::write(input_, "x", 1) != 1 || ::read(output_, &us, sizeof us) != sizeof us) {
+    give_up(command_, "ended early");
+  }
+  return us;
+}
+
 double resident_mib(pid_t pid) {
-  const std::string status = read_file("/proc/" + std::to_string(pid) + "/status");
-  const std::size_t at = status.find("VmRSS:");
-  return at == std::string::npos ? 0 : std::strtod(status.c_str() + at + 6, nullptr) / 1024;
+  return status_mib(pid, "VmRSS:");
+}
+
+double peak_resident_mib(pid_t pid) {
+  return status_mib(pid, "VmHWM:");
 }
 
 double cpu_us(pid_t pid) {
-  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
-  const std::size_t name_end = stat.rfind(')');
-  unsigned long user = 0;
-  unsigned long system = 0;
-  if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 2,
-                  "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2) {
+  clockid_t clock = 0;
+  timespec used{};
+  if (::clock_getcpuclockid(pid, &clock) != 0 || ::clock_gettime(clock, &used) != 0) {
     return 0;
   }
-  return static_cast<double>(user + system) * 1e6 / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return static_cast<double>(used.tv_sec) * 1e6 + static_cast<double>(used.tv_nsec) / 1e3;
 }
 
 std::uint16_t free_port() {

@@ -34,8 +34,26 @@ class Background {
   std::string first_lines_;
 };
 
+// A probe that does one operation whenever it is told to ("paced" in probe.c).
+class PacedProbe {
+ public:
+  explicit PacedProbe(const std::vector<std::string>& command);
+  ~PacedProbe();  // its input ends, and so does it
+  PacedProbe(const PacedProbe&) = delete;
+  PacedProbe& operator=(const PacedProbe&) = delete;
+  double sample_us();
+
+ private:
+  std::vector<std::string> command_;
+  pid_t pid_ = -1;
+  int input_ = -1;
+  int output_ = -1;
+};
+
 // Resident memory (VmRSS) in MiB.
 double resident_mib(pid_t pid);
+// The most that it ever was (VmHWM).
+double peak_resident_mib(pid_t pid);
 // User + system time of a process so far, in microseconds.
 double cpu_us(pid_t pid);
 // A TCP port on 127.0.0.1 that was free a moment ago.

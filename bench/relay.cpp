@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -49,17 +50,34 @@ void copy_direction(int from, int to) {
 
 using Clock = std::chrono::steady_clock;
 
-// A direction of the delaying relay: one thread reads and stamps, this one writes when due.
+// A direction of the delaying relay: one thread reads and stamps, this one writes when due. It
+// sleeps until then and never spins: a spinning thread would take one of the processors away from
+// what is measured, and the more so the more processes that has. Buffers are used again, the last
+// one first, so that a small message costs no more than its bytes.
 class DelayLine {
  public:
+  using Buffer = std::unique_ptr<std::byte[]>;
+
   explicit DelayLine(std::chrono::microseconds delay) : delay_(delay) {}
 
-  void push(std::vector<std::byte> bytes) {
+  Buffer take_buffer() {
     std::unique_lock lock(mutex_);
     // Bounded like a link's bandwidth-delay product, far above what 1 ms at loopback speed needs.
-    space_.wait(lock, [this] { return held_ < kMaxHeld; });
-    held_ += bytes.size();
-    parts_.push_back({Clock::now() + delay_, std::move(bytes)});
+    space_.wait(lock, [this] { return is_broken_ || parts_.size() < kMaxParts; });
+    if (free_.empty()) {
+      return std::make_unique_for_overwrite<std::byte[]>(kBufferSize);
+    }
+    Buffer buffer = std::move(free_.back());
+    free_.pop_back();
+    return buffer;
+  }
+  void push(Buffer buffer, std::size_t size) {
+    const std::lock_guard lock(mutex_);
+    if (is_broken_) {
+      free_.push_back(std::move(buffer));
+      return;
+    }
+    parts_.push_back({Clock::now() + delay_, std::move(buffer), size});
     ready_.notify_one();
   }
   void end() {
@@ -68,24 +86,14 @@ class DelayLine {
     ready_.notify_one();
   }
   void run(int to) {
-    for (;;) {
-      Part part;
-      {
-        std::unique_lock lock(mutex_);
-        ready_.wait(lock, [this] { return ended_ || !parts_.empty(); });
-        if (parts_.empty()) {
-          break;
-        }
-        part = std::move(parts_.front());
-        parts_.pop_front();
-        held_ -= part.bytes.size();
+    ::prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);  // nanoseconds; 50 µs otherwise
+    Part part;
+    while (pop(part)) {
+      std::this_thread::sleep_until(part.due);
+      if (!write_all(to, part.buffer.get(), part.size)) {
+        const std::lock_guard lock(mutex_);
+        is_broken_ = true;
         space_.notify_one();
-      }
-      // Sleeping overshoots by ~60 µs: sleep short of it and spin the rest.
-      std::this_thread::sleep_until(part.due - std::chrono::microseconds(80));
-      while (Clock::now() < part.due) {
-      }
-      if (!write_all(to, part.bytes.data(), part.bytes.size())) {
         break;
       }
     }
@@ -93,31 +101,48 @@ class DelayLine {
   }
 
  private:
-  static constexpr std::size_t kMaxHeld = 32 << 20;
+  static constexpr std::size_t kMaxParts = 128;
   struct Part {
     Clock::time_point due;
-    std::vector<std::byte> bytes;
+    Buffer buffer;
+    std::size_t size = 0;
   };
+  // Exchanges a written part for the next one; false after the last.
+  bool pop(Part& part) {
+    std::unique_lock lock(mutex_);
+    if (part.buffer) {
+      free_.push_back(std::move(part.buffer));
+    }
+    ready_.wait(lock, [this] { return ended_ || !parts_.empty(); });
+    if (parts_.empty()) {
+      return false;
+    }
+    part = std::move(parts_.front());
+    parts_.pop_front();
+    space_.notify_one();
+    return true;
+  }
+
   std::chrono::microseconds delay_;
   std::mutex mutex_;
   std::condition_variable ready_;
   std::condition_variable space_;
   std::deque<Part> parts_;
-  std::size_t held_ = 0;
+  std::vector<Buffer> free_;
   bool ended_ = false;
+  bool is_broken_ = false;  // nobody takes the bytes any more
 };
 
 void delay_direction(int from, int to, std::chrono::microseconds delay) {
   DelayLine line(delay);
   std::thread writer([&] { line.run(to); });
   for (;;) {
-    std::vector<std::byte> buffer(kBufferSize);
-    const ssize_t count = ::read(from, buffer.data(), buffer.size());
+    DelayLine::Buffer buffer = line.take_buffer();
+    const ssize_t count = ::read(from, buffer.get(), kBufferSize);
     if (count <= 0) {
       break;
     }
-    buffer.resize(static_cast<std::size_t>(count));
-    line.push(std::move(buffer));
+    line.push(std::move(buffer), static_cast<std::size_t>(count));
   }
   line.end();
   writer.join();
@@ -176,6 +201,33 @@ void EchoServer::accept_loop(int listener) {
   }
   ::close(poller);
 }
+
+class UdpEchoServer final : public Server {
+ public:
+  UdpEchoServer() { open_udp(); }
+  ~UdpEchoServer() override {
+    is_ending_ = true;
+    close();
+  }
+
+ private:
+  void serve(int) override {}
+  void accept_loop(int socket) override {
+    std::array<std::byte, 2048> buffer;
+    sockaddr_in from{};
+    for (;;) {
+      socklen_t length = sizeof from;
+      const ssize_t count = ::recvfrom(socket, buffer.data(), buffer.size(), 0,
+                                       reinterpret_cast<sockaddr*>(&from), &length);
+      if (is_ending_ || count < 0) {
+        return;  // shutting the socket down ends the wait
+      }
+      ::sendto(socket, buffer.data(), static_cast<std::size_t>(count), 0,
+               reinterpret_cast<sockaddr*>(&from), length);
+    }
+  }
+  std::atomic<bool> is_ending_ = false;
+};
 
 class SourceServer final : public Server {
  public:
@@ -245,6 +297,18 @@ class RelayServer final : public Server {
 
 Server::~Server() = default;
 
+void Server::open_udp() {
+  listener_ = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = loopback(0);
+  socklen_t length = sizeof address;
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+    std::abort();
+  }
+  port_ = ntohs(address.sin_port);
+  acceptor_ = std::thread([this] { accept_loop(listener_); });
+}
+
 void Server::listen() {
   listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = loopback(0);
@@ -293,6 +357,9 @@ void Server::accept_loop(int listener) {
 
 std::unique_ptr<Server> make_echo_server() {
   return std::make_unique<EchoServer>();
+}
+std::unique_ptr<Server> make_udp_echo_server() {
+  return std::make_unique<UdpEchoServer>();
 }
 std::unique_ptr<Server> make_source_server(std::uint64_t bytes) {
   return std::make_unique<SourceServer>(bytes);

@@ -21,8 +21,9 @@ class Server {
 
  protected:
   Server() = default;
-  void listen();  // called by the constructor of the concrete server
-  void close();   // called by its destructor: after it no thread runs any more
+  void listen();    // called by the constructor of the concrete server
+  void open_udp();  // instead of listen(): accept_loop gets a bound datagram socket
+  void close();     // called by its destructor: after it no thread runs any more
   virtual void serve(int socket) = 0;
   virtual void accept_loop(int listener);  // until accepting fails
 
@@ -36,6 +37,8 @@ class Server {
 // Sends back what it gets: one thread that waits with epoll for all its connections, as servers of
 // many clients do (the agent too), so that neither the yardstick nor ours pays for a new thread.
 std::unique_ptr<Server> make_echo_server();
+// The same for datagrams: each goes back to where it came from.
+std::unique_ptr<Server> make_udp_echo_server();
 // Sends `bytes` to everyone who connects, then ends.
 std::unique_ptr<Server> make_source_server(std::uint64_t bytes);
 // Reads to the end, then answers with one byte.
