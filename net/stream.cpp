@@ -52,14 +52,25 @@ void Stream::resume_reading() {
   update_interest();
 }
 
-void Stream::write(Chunk chunk) {
+// False when nothing is written any more.
+bool Stream::enqueue(Chunk&& chunk) {
   if (failed_ || write_error_ != 0 || write_shut_wanted_ || chunk.size == 0) {
-    return;
+    return false;
   }
   queued_ += chunk.size;
   queue_.push_back(std::move(chunk));
   was_above_mark_ = was_above_mark_ || is_above_high_mark();
-  if (!flush_scheduled_) {
+  return true;
+}
+
+void Stream::write_now(Chunk chunk) {
+  if (enqueue(std::move(chunk))) {
+    flush();
+  }
+}
+
+void Stream::write(Chunk chunk) {
+  if (enqueue(std::move(chunk)) && !flush_scheduled_) {
     flush_scheduled_ = true;
     loop_.defer([this, alive = alive_] {
       if (*alive) {
@@ -106,14 +117,23 @@ void Stream::on_ready(int events) {
   }
 }
 
+ssize_t Stream::receive(const Space& space) {
+  if (space.second.empty()) {
+    return ::recv(socket_.get(), space.first.data(), space.first.size(), 0);
+  }
+  std::array<iovec, 2> parts{iovec{space.first.data(), space.first.size()},
+                             iovec{space.second.data(), space.second.size()}};
+  return ::readv(socket_.get(), parts.data(), static_cast<int>(parts.size()));
+}
+
 void Stream::read_available() {
   const std::shared_ptr<bool> alive = alive_;
   // Kept until the end: a handler may destroy the stream, and with it itself.
   const std::shared_ptr<Handlers> handlers = handlers_;
   std::size_t budget = kReadBudget;
   while (budget > 0 && reading_ && !read_ended_) {
-    const std::span<std::byte> space = handlers->buffer();
-    const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
+    const Space space = handlers->buffer();
+    const ssize_t count = receive(space);
     if (count > 0) {
       const auto received = static_cast<std::size_t>(count);
       handlers->received(received);
@@ -144,21 +164,34 @@ void Stream::read_available() {
   }
 }
 
-bool Stream::write_available() {
+// As much of the queue as one call takes.
+ssize_t Stream::send_first() {
+  const Chunk& first = queue_.front();
+  if (first.pipe) {
+    return (*first.pipe)->drain(socket_.get(), queue_.size() > 1);
+  }
+  if (queue_.size() == 1) {
+    return ::send(socket_.get(), first.data, first.size, MSG_NOSIGNAL);
+  }
   constexpr std::size_t kMaxParts = 64;
-  while (!queue_.empty()) {
-    std::array<iovec, kMaxParts> parts;
-    std::size_t part_count = 0;
-    for (const Chunk& chunk : queue_) {
-      if (part_count == kMaxParts) {
-        break;
-      }
-      parts[part_count++] = {const_cast<std::byte*>(chunk.data), chunk.size};
+  std::array<iovec, kMaxParts> parts;
+  std::size_t part_count = 0;
+  for (const Chunk& chunk : queue_) {
+    if (part_count == kMaxParts || chunk.pipe) {
+      break;
     }
-    msghdr message{};
-    message.msg_iov = parts.data();
-    message.msg_iovlen = part_count;
-    const ssize_t count = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    parts[part_count++] = {const_cast<std::byte*>(chunk.data), chunk.size};
+  }
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = part_count;
+  const int more = part_count < queue_.size() ? MSG_MORE : 0;
+  return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | more);
+}
+
+bool Stream::write_available() {
+  while (!queue_.empty()) {
+    const ssize_t count = send_first();
     if (count < 0) {
       if (errno == EINTR) {
         continue;
@@ -173,7 +206,7 @@ bool Stream::write_available() {
     while (written > 0) {
       Chunk& head = queue_.front();
       const std::size_t step = std::min(written, head.size);
-      head.data += step;
+      head.data = head.pipe ? nullptr : head.data + step;
       head.size -= step;
       written -= step;
       if (head.size == 0) {

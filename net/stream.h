@@ -13,22 +13,28 @@
 #include "net/error.h"
 #include "net/fd.h"
 #include "net/loop.h"
+#include "net/payload_pipe.h"
 
 namespace mirrord::net {
 
-// Bytes waiting to be written, with the malloc'ed block that holds them. Move-only.
+// Bytes waiting to be written, with the malloc'ed block, or the pipe, that holds them. Move-only.
 struct Chunk {
   struct Free {
     void operator()(std::byte* block) const { std::free(block); }
   };
   std::unique_ptr<std::byte, Free> owner;
-  const std::byte* data = nullptr;
+  const std::byte* data = nullptr;  // null: in `pipe`
   std::size_t size = 0;
+  LeasedPipe pipe;
 
   static Chunk copy_of(std::span<const std::byte> bytes);
   // Takes over `block`, which malloc or realloc returned.
   static Chunk take(std::byte* block, std::size_t offset, std::size_t size) {
-    return {std::unique_ptr<std::byte, Free>(block), block + offset, size};
+    return {std::unique_ptr<std::byte, Free>(block), block + offset, size, nullptr};
+  }
+  static Chunk of_pipe(LeasedPipe pipe) {
+    const std::size_t size = (*pipe)->size();
+    return {nullptr, nullptr, size, std::move(pipe)};
   }
 };
 
@@ -37,10 +43,19 @@ struct Chunk {
 // how a relay holds back a fast sender. Any callback may destroy the stream.
 class Stream {
  public:
+  // Where bytes go: into `first`, then into `second`, which may be empty.
+  struct Space {
+    std::span<std::byte> first, second;
+    template <std::size_t N>
+    Space(std::span<std::byte, N> one) : first(one) {}  // NOLINT(google-explicit-constructor)
+    Space(std::span<std::byte> one, std::span<std::byte> two) : first(one), second(two) {}
+    [[nodiscard]] std::size_t size() const { return first.size() + second.size(); }
+  };
+
   struct Handlers {
     // Where the next bytes go; at least one byte long.
-    std::move_only_function<std::span<std::byte>()> buffer;
-    // `count` bytes have been put into the span that `buffer` returned last.
+    std::move_only_function<Space()> buffer;
+    // `count` bytes have been put into the space that `buffer` returned last.
     std::move_only_function<void(std::size_t count)> received;
     // The peer has finished sending. Writing may go on.
     std::move_only_function<void()> ended;
@@ -67,6 +82,8 @@ class Stream {
   void write(std::span<const std::byte> bytes) { write(Chunk::copy_of(bytes)); }
   // Tries to write the queue now.
   void flush();
+  // Both at once, for what somebody waits for.
+  void write_now(Chunk chunk);
   // Shuts down the sending side once the queue is written.
   void finish_writing();
   // The same without the shutdown, for a connection that must not seem to end well.
@@ -87,6 +104,9 @@ class Stream {
  private:
   void on_ready(int events);
   void read_available();
+  ssize_t receive(const Space& space);
+  bool enqueue(Chunk&& chunk);
+  ssize_t send_first();
   bool write_available();  // false when the stream failed (and may be gone)
   void update_interest();
   bool write_failed(int error_number);

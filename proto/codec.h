@@ -63,4 +63,11 @@ inline constexpr std::size_t kMinDetached = 4096;
 [[nodiscard]] std::expected<OutgoingMessage, EncodeError> encode_parts(ClientMessage&& message);
 [[nodiscard]] std::expected<OutgoingMessage, EncodeError> encode_parts(DaemonMessage&& message);
 
+// Head and tail of a message around a payload that is not in memory: `size` bytes, more than none,
+// in the place of `payload`, a byte string of the message.
+[[nodiscard]] std::expected<OutgoingMessage, EncodeError> encode_around(
+    const ClientMessage& message, const Bytes& payload, std::size_t size);
+[[nodiscard]] std::expected<OutgoingMessage, EncodeError> encode_around(
+    const DaemonMessage& message, const Bytes& payload, std::size_t size);
+
 }  // namespace mirrord::proto

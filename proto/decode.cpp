@@ -1,4 +1,6 @@
 // proto/decode.cpp — decoding of whole messages, from memory and from streams.
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "proto/codec.h"
@@ -41,14 +43,17 @@ struct StreamDecoder<Message>::State {
   Message message;  // the one in progress
   Bytes buffer;     // bytes read but not decoded are [start, buffer.size())
   std::size_t start = 0;
-  bool has_news = false;   // something was committed since the last read stopped
-  bool is_direct = false;  // writable() gave out payload memory
+  bool has_news = false;        // something was committed since the last read stopped
+  std::size_t direct_size = 0;  // how much payload memory was given out
+  std::size_t payload_read_limit = SIZE_MAX;
   u64 received = 0;
   u64 decoded = 0;  // stream offset of `start`
   u64 consumed = 0;
   u64 examined = 0;
 
   std::size_t buffered() const { return buffer.size() - start; }
+  // Memory of the payload that is incomplete, if there is one that lacks `least` bytes or more.
+  std::span<std::byte> payload_space(std::size_t least);
 };
 
 template <class Message>
@@ -63,17 +68,37 @@ template <class Message>
 StreamDecoder<Message>& StreamDecoder<Message>::operator=(StreamDecoder&&) noexcept = default;
 
 template <class Message>
+std::span<std::byte> StreamDecoder<Message>::State::payload_space(std::size_t least) {
+  Bytes* payload = decoder.unfinished_payload();
+  const std::size_t missing = decoder.missing();
+  direct_size = 0;
+  if (payload == nullptr || buffered() > 0 || missing < least)
+    return {};
+  if (payload->spare().empty())
+    payload->reserve(payload->size() + std::min(missing, std::max(payload->size(), kGrowthStep)));
+  direct_size = std::min({payload->spare().size(), missing, payload_read_limit});
+  return payload->spare().first(direct_size);
+}
+
+template <class Message>
+auto StreamDecoder<Message>::writable_parts() -> Parts {
+  State& s = *state_;
+  const auto payload = s.payload_space(1);
+  if (payload.empty())
+    return {writable(), {}};
+  s.start = 0;
+  s.buffer.clear();
+  if (payload.size() < s.decoder.missing())
+    return {payload, {}};
+  const auto spare = s.buffer.spare();
+  return {payload, spare.first(std::min(spare.size(), kBehindPayload))};
+}
+
+template <class Message>
 std::span<std::byte> StreamDecoder<Message>::writable() {
   State& s = *state_;
-  Bytes* payload = s.decoder.unfinished_payload();
-  s.is_direct = payload != nullptr && s.buffered() == 0 && s.decoder.missing() >= kMinDirect;
-  if (s.is_direct) {
-    const std::size_t missing = s.decoder.missing();
-    if (payload->spare().empty())
-      payload->reserve(payload->size() + std::min(missing, std::max(payload->size(), kGrowthStep)));
-    const auto spare = payload->spare();
-    return spare.first(std::min(spare.size(), missing));
-  }
+  if (const auto payload = s.payload_space(kMinDirect); !payload.empty())
+    return payload;
   if (s.start > 0) {
     std::memmove(s.buffer.data(), s.buffer.data() + s.start, s.buffered());
     s.buffer.truncate(s.buffered());
@@ -90,14 +115,15 @@ void StreamDecoder<Message>::commit(std::size_t count) {
   State& s = *state_;
   s.received += count;
   s.has_news = s.has_news || count > 0;
-  if (!s.is_direct) {
-    s.buffer.commit(count);
-    return;
+  const std::size_t direct = std::min(count, s.direct_size);
+  if (direct > 0) {
+    s.decoder.unfinished_payload()->commit(direct);
+    s.decoder.payload_received(direct);
+    s.decoded += direct;
+    s.examined += direct;
+    s.direct_size -= direct;
   }
-  s.decoder.unfinished_payload()->commit(count);
-  s.decoder.payload_received(count);
-  s.decoded += count;
-  s.examined += count;
+  s.buffer.commit(count - direct);
 }
 
 template <class Message>
@@ -118,7 +144,7 @@ std::expected<std::optional<Message>, DecodeError> StreamDecoder<Message>::next(
     return std::unexpected(*s.decoder.error());
   if (!s.has_news)
     return std::nullopt;
-  s.is_direct = false;
+  s.direct_size = 0;
   s.decoder.set_input(s.buffer.span().subspan(s.start), s.decoded);
   const bool is_complete = s.decoder.read(s.message);
   const std::size_t taken = s.decoder.consumed();
@@ -136,6 +162,16 @@ std::expected<std::optional<Message>, DecodeError> StreamDecoder<Message>::next(
   s.has_news = s.buffered() > 0;
   s.decoder.start_message();
   return std::exchange(s.message, Message{});
+}
+
+template <class Message>
+auto StreamDecoder<Message>::unfinished() const -> Unfinished {
+  return {&state_->message, state_->decoder.unfinished_payload()};
+}
+
+template <class Message>
+void StreamDecoder<Message>::limit_payload_reads(std::size_t limit) {
+  state_->payload_read_limit = limit;
 }
 
 template <class Message>

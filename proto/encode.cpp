@@ -21,9 +21,18 @@ class Measure {
  public:
   static constexpr bool kChecks = true;
 
+  // `elsewhere` is a payload whose bytes, so many, are not in memory.
+  explicit Measure(const Bytes* elsewhere = nullptr, std::size_t size_elsewhere = 0)
+      : elsewhere_(elsewhere), size_elsewhere_(size_elsewhere) {}
+
+  std::size_t size_of(const Bytes& bytes) const {
+    return &bytes == elsewhere_ ? size_elsewhere_ : bytes.size();
+  }
   void raw(std::span<const std::byte> bytes) { size_ += bytes.size(); }
   void byte(u8) { ++size_; }
   void payload(const Bytes& bytes) {
+    if (&bytes == elsewhere_)
+      return;
     if (detached_ == nullptr && bytes.size() >= kMinDetached)
       detached_ = &bytes;
     raw(bytes.span());
@@ -38,6 +47,8 @@ class Measure {
   const Bytes* detached() const { return detached_; }
 
  private:
+  const Bytes* elsewhere_;
+  std::size_t size_elsewhere_;
   std::size_t size_ = 0;
   const char* problem_ = nullptr;
   const Bytes* detached_ = nullptr;
@@ -49,8 +60,13 @@ class Write {
   static constexpr bool kChecks = false;
 
   // The payload `left_out` is not written; position_of_left_out() says where it belongs.
-  explicit Write(std::byte* at, const Bytes* left_out = nullptr)
-      : begin_(at), at_(at), left_out_(left_out) {}
+  // It has `size_elsewhere` bytes if they are not in it.
+  explicit Write(std::byte* at, const Bytes* left_out = nullptr, std::size_t size_elsewhere = 0)
+      : begin_(at), at_(at), left_out_(left_out), size_elsewhere_(size_elsewhere) {}
+
+  std::size_t size_of(const Bytes& bytes) const {
+    return &bytes == left_out_ && size_elsewhere_ > 0 ? size_elsewhere_ : bytes.size();
+  }
 
   void raw(std::span<const std::byte> bytes) {
     if (!bytes.empty())
@@ -71,6 +87,7 @@ class Write {
   std::byte* begin_;
   std::byte* at_;
   const Bytes* left_out_;
+  std::size_t size_elsewhere_;
   std::size_t position_of_left_out_ = 0;
 };
 
@@ -117,7 +134,7 @@ class Encoder {
     put(address.port);
   }
   void put(const Bytes& bytes) {
-    put_varint(bytes.size());
+    put_varint(sink_.size_of(bytes));
     sink_.payload(bytes);
   }
   void put(const std::string& text) {
@@ -239,8 +256,7 @@ class Encoder {
 };
 
 template <class Message>
-std::expected<Measure, EncodeError> measure(const Message& message) {
-  Measure sink;
+std::expected<Measure, EncodeError> measure(const Message& message, Measure sink = Measure()) {
   Encoder(sink).put(message);
   if (sink.problem() != nullptr)
     return std::unexpected(EncodeError{sink.problem()});
@@ -275,6 +291,20 @@ std::expected<OutgoingMessage, EncodeError> encode_in_parts(Message& message) {
   return out;
 }
 
+template <class Message>
+std::expected<OutgoingMessage, EncodeError> encode_frame(const Message& message,
+                                                         const Bytes& payload, std::size_t size) {
+  const auto measured = measure(message, Measure(&payload, size));
+  if (!measured)
+    return std::unexpected(measured.error());
+  OutgoingMessage out;
+  const auto space = out.frame.extend(measured->size());
+  Write sink(space.data(), &payload, size);
+  Encoder(sink).put(message);
+  out.split = sink.position_of_left_out();
+  return out;
+}
+
 }  // namespace
 
 std::expected<std::size_t, EncodeError> encoded_size(const ClientMessage& message) {
@@ -297,6 +327,16 @@ std::expected<void, EncodeError> encode(const ClientMessage& message, Bytes& out
 
 std::expected<void, EncodeError> encode(const DaemonMessage& message, Bytes& out) {
   return encode_whole(message, out);
+}
+
+std::expected<OutgoingMessage, EncodeError> encode_around(const ClientMessage& message,
+                                                          const Bytes& payload, std::size_t size) {
+  return encode_frame(message, payload, size);
+}
+
+std::expected<OutgoingMessage, EncodeError> encode_around(const DaemonMessage& message,
+                                                          const Bytes& payload, std::size_t size) {
+  return encode_frame(message, payload, size);
 }
 
 std::expected<OutgoingMessage, EncodeError> encode_parts(ClientMessage&& message) {

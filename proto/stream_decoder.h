@@ -35,6 +35,7 @@ class StreamDecoder {
   static constexpr std::size_t kDefaultBuffer = 64 * 1024;
   static constexpr std::size_t kMinDirect = 4096;
   static constexpr std::size_t kGrowthStep = 1024 * 1024;
+  static constexpr std::size_t kBehindPayload = 4096;
 
   explicit StreamDecoder(std::size_t buffer_size = kDefaultBuffer);
   ~StreamDecoder();
@@ -43,7 +44,14 @@ class StreamDecoder {
 
   // Space for the next read; never empty. Valid until the next call of any other member.
   std::span<std::byte> writable();
-  // The first `count` bytes of writable() were filled.
+  // The same in two parts for readv(2), the second perhaps empty: the rest of a payload, and a
+  // little for what follows it. So payloads that come one after the other are neither copied nor
+  // read in more pieces than they have.
+  struct Parts {
+    std::span<std::byte> first, second;
+  };
+  Parts writable_parts();
+  // The first `count` bytes of writable() or writable_parts() were filled.
   void commit(std::size_t count);
   // Copies bytes in, for input that already lies somewhere else.
   void feed(std::span<const std::byte> bytes);
@@ -52,6 +60,16 @@ class StreamDecoder {
   [[nodiscard]] std::expected<std::optional<Message>, DecodeError> next();
   // To be asked at the end of the stream, after next() gave nothing.
   [[nodiscard]] std::expected<void, DecodeError> finish() const;
+
+  // A payload in the middle of which next() has stopped, and the message around it. Its bytes may be
+  // taken out and cleared: what comes later begins where they end.
+  struct Unfinished {
+    const Message* message;
+    Bytes* payload;  // null: there is none
+  };
+  Unfinished unfinished() const;
+  // No read into a payload's memory is longer than this from now on.
+  void limit_payload_reads(std::size_t limit);
 
   u64 received() const;  // bytes committed so far
   u64 consumed() const;  // offset behind the last message that next() gave

@@ -21,10 +21,12 @@
 
 #include "applets/agent/target.h"
 #include "net/loop.h"
+#include "net/payload_pipe.h"
 
 namespace mirrord::proto {
+class Bytes;
 struct DaemonMessage;
-}
+}  // namespace mirrord::proto
 
 namespace mirrord::agent {
 
@@ -40,6 +42,10 @@ class ClientLink {
   // payloads are moved, not copied. Always accepted, also after the client is gone (then dropped):
   // a part that can produce without limit must look at is_congested() and stop.
   virtual void send(proto::DaemonMessage&& message) = 0;
+
+  // The same for a message whose payload, the byte string `place` in it, lies in a pipe.
+  virtual void send_piped(proto::DaemonMessage&& message, const proto::Bytes& place,
+                          net::LeasedPipe payload) = 0;
 
   // The client is one of ours (proto::kFlight): it understands what foreign clients do not.
   [[nodiscard]] virtual bool speaks_flight() const { return false; }

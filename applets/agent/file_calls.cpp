@@ -172,6 +172,9 @@ FileCalls::Res<proto::OpenFileResponse> FileCalls::open(int base, const std::str
   open.kind = S_ISDIR(info.st_mode)   ? Kind::kDirectory
               : S_ISREG(info.st_mode) ? Kind::kRegular
                                       : Kind::kOther;
+  if (open.kind == Kind::kRegular)
+    open.size = info.st_size;
+  open.is_append = options.append;
   return proto::OpenFileResponse{insert(std::move(open))};
 }
 

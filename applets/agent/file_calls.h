@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "applets/agent/resolve.h"
 #include "applets/agent/target.h"
 #include "net/fd.h"
+#include "net/payload_pipe.h"
 #include "proto/file.h"
 
 namespace mirrord::agent {
@@ -33,6 +35,10 @@ class FileCalls {
   // knows it before the answer.
   void number_all_opens() { numbers_all_opens_ = true; }
 
+  // The payload of the read that has just been carried out from memory, if it lies in a pipe: then
+  // its response has none.
+  net::LeasedPipe take_pipe() { return std::move(piped_); }
+
   // Most bytes that one read returns.
   static constexpr std::uint64_t kMaxRead = 1 << 20;
 
@@ -43,7 +49,12 @@ class FileCalls {
     Kind kind = Kind::kOther;
     bool takes_nowait = true;       // until RWF_NOWAIT is refused
     std::optional<bool> on_memory;  // once asked for
+    bool is_append = false;
     bool was_written = false;
+    std::optional<bool> is_local;  // written to the page cache of this machine; once asked for
+    std::chrono::steady_clock::time_point slow_until{};  // writes have waited for a disk lately
+    std::int64_t size = -1;                              // of a regular file, when it was opened
+    std::int64_t position = 0;                           // of the next Read; -1: not known
     std::unique_ptr<Listing> listing;
     bool is_listing = false;  // a directory stream made by FdOpenDir
   };
@@ -57,6 +68,8 @@ class FileCalls {
   Res<Open*> listing(std::uint64_t fd);
   // Whether a call on it may have to wait although only memory is allowed; notes that it does.
   bool must_wait(Open& open, Attempt attempt);
+  // The same for writing: whole pages of a local file only go into memory, as a rule.
+  bool must_wait_to_write(Open& open, std::size_t size, std::int64_t offset, Attempt attempt);
 
   Fd open_path(int base, const std::string& path, int flags, mode_t mode, Attempt attempt);
   Place parent_of(int base, const std::string& path, Attempt attempt);
@@ -72,6 +85,7 @@ class FileCalls {
 
   Res<proto::ReadFileResponse> read(std::uint64_t fd, std::uint64_t size, std::int64_t offset,
                                     Attempt attempt);
+  bool read_by_pipe(Open& open, std::uint64_t size, std::int64_t offset, std::uint64_t& amount);
   Res<proto::WriteFileResponse> write(std::uint64_t fd, const proto::Payload& bytes,
                                       std::int64_t offset, Attempt attempt);
   Res<proto::SeekFileResponse> seek(const proto::SeekFileRequest& request);
@@ -102,7 +116,9 @@ class FileCalls {
   std::unordered_map<std::uint64_t, Open> open_;
   std::uint64_t next_fd_ = 0;
   std::atomic<bool> numbers_all_opens_ = false;  // set by the loop, read by whoever has the calls
-  bool would_block_ = false;                     // set by a call that found out that it has to wait
+  net::PipePool pipes_;                          // used on the loop's thread only
+  net::LeasedPipe piped_;
+  bool would_block_ = false;  // set by a call that found out that it has to wait
 };
 
 }  // namespace mirrord::agent

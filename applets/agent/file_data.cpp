@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 #include "applets/agent/file_calls.h"
@@ -28,6 +29,10 @@ constexpr int kPatienceMs = 200;
 
 constexpr std::uint64_t kMaxBatch = 8192;
 constexpr std::uint64_t kMaxListingBytes = 1 << 20;
+
+// A write that took longer has waited for a disk, and so will those after it.
+constexpr std::chrono::milliseconds kSlowWrite{5};
+constexpr std::chrono::seconds kSlowFor{2};
 
 void wait_ready(int fd, short events) {
   pollfd entry{.fd = fd, .events = events, .revents = 0};
@@ -50,12 +55,21 @@ ssize_t read_once(int fd, std::span<std::byte> space, std::int64_t offset, int f
   return count;
 }
 
+// Where a regular file is known to end, -1 if it is not. A read that stops there need not be asked
+// again: it would not stop inside of a page unless the file ended there.
+std::int64_t known_end(std::int64_t size) {
+  constexpr std::int64_t kPage = 4096;
+  return size > 0 && size % kPage != 0 ? size : -1;
+}
+
 // Reads until the space is full, the file ends or an error comes. A regular file gives less than
-// asked for only at its end; clients rely on that. Returns false with errno on an error before the
-// first byte; `complete` is false when RWF_NOWAIT stopped half-way.
-bool read_full(int fd, proto::Payload& bytes, std::int64_t offset, int flags, bool& complete) {
+// asked for only at its end; clients rely on that. `left` is how much there is up to the known end,
+// or -1. Returns false with errno on an error before the first byte; `complete` is false when
+// RWF_NOWAIT stopped half-way.
+bool read_full(int fd, proto::Payload& bytes, std::int64_t offset, std::int64_t left, int flags,
+               bool& complete) {
   complete = true;
-  while (!bytes.spare().empty()) {
+  while (!bytes.spare().empty() && static_cast<std::int64_t>(bytes.size()) != left) {
     const std::int64_t at = offset < 0 ? -1 : offset + static_cast<std::int64_t>(bytes.size());
     const ssize_t count = read_once(fd, bytes.spare(), at, flags);
     if (count < 0) {
@@ -117,6 +131,45 @@ std::uint64_t record_size(const proto::DirEntryInternal& entry) {
 
 }  // namespace
 
+// A large read of a file that lies in the page cache: its pages go to the client as they are. False
+// leaves everything as it was, for a read into memory.
+bool FileCalls::read_by_pipe(Open& open, std::uint64_t size, std::int64_t offset,
+                             std::uint64_t& amount) {
+  constexpr std::uint64_t kWorthIt = 128 * 1024;
+  constexpr std::int64_t kPage = 4096;
+  if (open.kind != Kind::kRegular || size < kWorthIt)
+    return false;
+  const int raw = open.fd.get();
+  struct stat info {};
+  const std::int64_t from = offset < 0 ? ::lseek(raw, 0, SEEK_CUR) : offset;
+  if (from < 0 || ::fstat(raw, &info) != 0 || info.st_size - from < std::int64_t{kWorthIt})
+    return false;
+  const std::uint64_t room = net::PayloadPipe::kCapacity - static_cast<std::uint64_t>(from % kPage);
+  const std::uint64_t wanted =
+      std::min({size, kMaxRead, static_cast<std::uint64_t>(info.st_size - from)});
+  // A short answer would mean the end of the file.
+  if (wanted > room || !is_in_memory(raw, from, wanted))
+    return false;
+  net::LeasedPipe pipe = pipes_.take();
+  if (!pipe)
+    return false;
+  off_t at = from;
+  while ((*pipe)->size() < wanted) {
+    const ssize_t count = (*pipe)->fill(raw, &at, wanted - (*pipe)->size());
+    if (count == 0)
+      break;  // it has just been cut short
+    if (count < 0)
+      return false;
+  }
+  amount = (*pipe)->size();
+  if (amount == 0)
+    return false;
+  if (offset < 0)
+    ::lseek(raw, at, SEEK_SET);
+  piped_ = std::move(pipe);
+  return true;
+}
+
 FileCalls::Res<proto::ReadFileResponse> FileCalls::read(std::uint64_t fd, std::uint64_t size,
                                                         std::int64_t offset, Attempt attempt) {
   const auto found = file(fd);
@@ -124,6 +177,12 @@ FileCalls::Res<proto::ReadFileResponse> FileCalls::read(std::uint64_t fd, std::u
     return std::unexpected(found.error());
   Open& open = **found;
   const int raw = open.fd.get();
+  if (std::uint64_t amount = 0;
+      attempt == Attempt::kCached && read_by_pipe(open, size, offset, amount)) {
+    if (offset < 0 && open.position >= 0)
+      open.position += static_cast<std::int64_t>(amount);
+    return proto::ReadFileResponse{{}, amount};
+  }
   auto bytes = proto::Payload::with_capacity(static_cast<std::size_t>(std::min(size, kMaxRead)));
   const bool is_cached_only = attempt == Attempt::kCached && !open.on_memory.value_or(false);
 
@@ -142,7 +201,11 @@ FileCalls::Res<proto::ReadFileResponse> FileCalls::read(std::uint64_t fd, std::u
       return failed(EAGAIN);
     }
     bool complete = true;
-    const bool worked = read_full(raw, bytes, offset, is_cached_only ? RWF_NOWAIT : 0, complete);
+    const std::int64_t from = offset < 0 ? open.position : offset;
+    const std::int64_t end = known_end(open.size);
+    const std::int64_t left = from >= 0 && end > from ? end - from : -1;
+    const bool worked =
+        read_full(raw, bytes, offset, left, is_cached_only ? RWF_NOWAIT : 0, complete);
     if (!worked && is_cached_only && errno == EOPNOTSUPP) {
       open.takes_nowait = false;
       open.on_memory = is_on_memory(raw);
@@ -157,9 +220,30 @@ FileCalls::Res<proto::ReadFileResponse> FileCalls::read(std::uint64_t fd, std::u
     }
     if (!worked)
       return failed(errno);
+    if (offset < 0 && open.position >= 0)
+      open.position += static_cast<std::int64_t>(bytes.size());
   }
   const std::uint64_t amount = bytes.size();
   return proto::ReadFileResponse{std::move(bytes), amount};
+}
+
+// Writing whole pages to a file of a local disk puts them into memory: handing that to another
+// thread costs more than doing it. It waits only when the system holds writers back, and then, for
+// a while, the pool waits instead of the loop. Parts of pages may have to be read first.
+bool FileCalls::must_wait_to_write(Open& open, std::size_t size, std::int64_t offset,
+                                   Attempt attempt) {
+  constexpr std::size_t kPage = 4096;
+  if (attempt == Attempt::kBlocking)
+    return false;
+  if (!open.is_local)
+    open.is_local = !is_served_elsewhere(open.fd.get());
+  if (*open.is_local && !open.is_append && size % kPage == 0) {
+    const std::int64_t at = offset < 0 ? ::lseek(open.fd.get(), 0, SEEK_CUR) : offset;
+    if (at >= 0 && at % static_cast<std::int64_t>(kPage) == 0 &&
+        std::chrono::steady_clock::now() >= open.slow_until)
+      return false;
+  }
+  return must_wait(open, attempt);
 }
 
 FileCalls::Res<proto::WriteFileResponse> FileCalls::write(std::uint64_t fd,
@@ -170,9 +254,11 @@ FileCalls::Res<proto::WriteFileResponse> FileCalls::write(std::uint64_t fd,
     return std::unexpected(found.error());
   Open& open = **found;
   const int raw = open.fd.get();
-  if (open.kind == Kind::kRegular && must_wait(open, attempt))
+  if (open.kind == Kind::kRegular && must_wait_to_write(open, bytes.size(), offset, attempt))
     return failed(EAGAIN);
   open.was_written = true;
+  open.position = -1;
+  const auto begin = std::chrono::steady_clock::now();
   std::size_t written = 0;
   if (open.kind == Kind::kOther && attempt == Attempt::kBlocking)
     wait_ready(raw, POLLOUT);
@@ -192,6 +278,9 @@ FileCalls::Res<proto::WriteFileResponse> FileCalls::write(std::uint64_t fd,
       break;  // the error comes again with the rest
     written += static_cast<std::size_t>(count);
   } while (written < bytes.size() && open.kind == Kind::kRegular);
+  const auto end = std::chrono::steady_clock::now();
+  if (end - begin > kSlowWrite)
+    open.slow_until = end + kSlowFor;
   return proto::WriteFileResponse{written};
 }
 
@@ -199,6 +288,7 @@ FileCalls::Res<proto::SeekFileResponse> FileCalls::seek(const proto::SeekFileReq
   const auto open = file(request.fd);
   if (!open)
     return std::unexpected(open.error());
+  (*open)->position = -1;
   off_t offset = 0;
   int whence = SEEK_SET;
   if (const auto* start = request.seek_from.get_if<"Start">()) {

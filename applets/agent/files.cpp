@@ -57,8 +57,14 @@ void Files::on_drained() {
   run();
 }
 
-void Files::reply(proto::FileResponse&& response) {
-  link_.send(proto::DaemonMessage::make<"File">(std::move(response)));
+void Files::reply(proto::FileResponse&& response, net::LeasedPipe payload) {
+  auto message = proto::DaemonMessage::make<"File">(std::move(response));
+  if (!payload)
+    return link_.send(std::move(message));
+  const auto& file = message.get<"File">();
+  const auto* limited = file.get_if<"ReadLimited">();
+  const proto::Payload& place = (limited != nullptr ? *limited : file.get<"Read">())->bytes;
+  link_.send_piped(std::move(message), place, std::move(payload));
 }
 
 void Files::run() {
@@ -73,7 +79,7 @@ void Files::run() {
     queued_bytes_ -= payload_size(request);
     queue_.pop_front();
     if (outcome == FileCalls::Outcome::kReply)
-      reply(std::move(response));
+      reply(std::move(response), calls_->take_pipe());
   }
   update_hold();
   if (on_idle_ && queue_.empty() && !is_busy_)

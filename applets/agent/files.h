@@ -33,7 +33,7 @@ class Files {
   void submit();
   void finish(Batch& batch);
   void update_hold();
-  void reply(proto::FileResponse&& response);
+  void reply(proto::FileResponse&& response, net::LeasedPipe payload = nullptr);
 
   ClientLink& link_;
   std::shared_ptr<FileCalls> calls_;

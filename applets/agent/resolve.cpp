@@ -308,6 +308,22 @@ bool is_on_memory(int fd) {
   return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
 }
 
+bool is_in_memory(int fd, std::int64_t offset, std::uint64_t size) {
+  constexpr long kCacheStat = 451;  // cachestat(2), Linux 6.5; the same number everywhere
+  constexpr std::uint64_t kPage = 4096;
+  struct {
+    std::uint64_t offset, length;
+  } const range{static_cast<std::uint64_t>(offset), size};
+  struct {
+    std::uint64_t cached, dirty, writeback, evicted, recently_evicted;
+  } pages{};
+  if (::syscall(kCacheStat, fd, &range, &pages, 0) != 0)
+    return false;
+  const std::uint64_t first = range.offset / kPage;
+  const std::uint64_t last = (range.offset + size - 1) / kPage;
+  return pages.cached >= last - first + 1;
+}
+
 bool is_served_elsewhere(int fd) {
   constexpr std::uint32_t kTypes[] = {FUSE_SUPER_MAGIC, NFS_SUPER_MAGIC,  V9FS_MAGIC,
                                       CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC, CEPH_SUPER_MAGIC,

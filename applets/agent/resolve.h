@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -44,5 +45,7 @@ struct Place {
 // True when another process or machine serves the file system: opening and closing files waits for
 // it even if everything else is in the kernel's memory.
 [[nodiscard]] bool is_served_elsewhere(int fd);
+// All of these bytes of the file are in the page cache. False where that cannot be told.
+[[nodiscard]] bool is_in_memory(int fd, std::int64_t offset, std::uint64_t size);
 
 }  // namespace mirrord::agent

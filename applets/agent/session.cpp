@@ -59,7 +59,13 @@ Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string p
       dns_(*this),
       outgoing_(*this) {
   stream_.start({
-      .buffer = [this] { return is_closing_ ? std::span(discarded_) : decoder_.writable(); },
+      .buffer =
+          [this] {
+            if (is_closing_)
+              return net::Stream::Space(std::span(discarded_));
+            const auto parts = decoder_.writable_parts();
+            return net::Stream::Space(parts.first, parts.second);
+          },
       .received = [this](std::size_t count) { receive(count); },
       .ended = [this] { input_ended(); },
       .failed = [this](const Error&) { stream_failed(); },
@@ -134,12 +140,12 @@ void Session::receive(std::size_t count) {
   if (is_closing_)
     return;
   decoder_.commit(count);
+  is_receiving_ = true;
   decode();
+  is_receiving_ = false;
   // At once rather than at the end of the iteration: the client waits for it.
-  if (!pending_.empty() && !has_ended_) {
-    flush();
-    stream_.flush();
-  }
+  if (!pending_.empty() && !has_ended_)
+    stream_.write_now(chunk_of(std::move(pending_)));
 }
 
 void Session::decode() {
@@ -263,8 +269,22 @@ void Session::send(DaemonMessage&& message) {
   schedule_flush();
 }
 
+void Session::send_piped(DaemonMessage&& message, const proto::Bytes& place,
+                         net::LeasedPipe payload) {
+  if (has_ended_ || is_closing_)
+    return;
+  const auto parts = proto::encode_around(message, place, (*payload)->size());
+  if (!parts)
+    return close("an answer of the agent cannot be sent");
+  pending_.append(parts->head());
+  flush();
+  stream_.write(net::Chunk::of_pipe(std::move(payload)));
+  pending_.append(parts->tail());
+  schedule_flush();
+}
+
 void Session::schedule_flush() {
-  if (flush_scheduled_)
+  if (flush_scheduled_ || is_receiving_)
     return;
   flush_scheduled_ = true;
   loop_.defer([this, alive = alive_] {

@@ -35,6 +35,8 @@ class Session final : public ClientLink {
   net::Loop& loop() override { return loop_; }
   const Target& target() const override { return target_; }
   void send(proto::DaemonMessage&& message) override;
+  void send_piped(proto::DaemonMessage&& message, const proto::Bytes& place,
+                  net::LeasedPipe payload) override;
   bool speaks_flight() const override;
   bool is_congested() const override;
   void hold_input() override;
@@ -70,6 +72,7 @@ class Session final : public ClientLink {
   proto::ClientStreamDecoder decoder_;
   proto::Bytes pending_;  // small messages, encoded, on their way to the stream
   bool flush_scheduled_ = false;
+  bool is_receiving_ = false;  // what is sent now leaves at the end of that
   net::Stream stream_;
   Files files_;
   std::array<std::byte, 256> discarded_;  // what comes after the end was announced

@@ -91,6 +91,57 @@ TEST_F(Files, ALargeFileArrivesWhole) {
   }
 }
 
+// Large reads of what lies in the page cache take another way than small ones.
+TEST_F(Files, LargeReadsAreExactAtAnyOffset) {
+  std::string big(3'000'123, '\0');
+  for (std::size_t i = 0; i < big.size(); ++i)
+    big[i] = static_cast<char>(i * 2654435761u >> 13);
+  for (const char* place : {"/big", "/mem/big"}) {
+    const auto target = open(place, kCreate)->fd;
+    for (std::size_t at = 0; at < big.size(); at += 1 << 20)
+      ASSERT_TRUE(write(target, std::string_view(big).substr(at, 1 << 20)));
+    const auto fd = open(place)->fd;
+    for (const std::uint64_t from : {0u, 1u, 4095u, 4096u, 1'048'577u, 2'900'000u, 2'990'000u}) {
+      for (const std::uint64_t size : {131'072u, 200'001u, 1u << 20}) {
+        const auto answer = read_at(fd, size, from);
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->read_amount, std::min<std::uint64_t>(size, big.size() - from));
+        EXPECT_TRUE(answer->bytes.text() == std::string_view(big).substr(from, size))
+            << place << " " << size << " from " << from;
+      }
+    }
+    std::string got;
+    for (std::size_t step = 1; step > 0;) {
+      const auto answer = read(fd, got.empty() ? 1000 : 1 << 20);
+      ASSERT_TRUE(answer);
+      step = answer->bytes.size();
+      got += answer->bytes.text();
+    }
+    EXPECT_TRUE(got == big) << place;
+  }
+}
+
+TEST_F(Files, ALargeReadEndsWhereTheFileEndsNow) {
+  write_file(root("/shrinks"), std::string(900'000, 'a'));
+  const auto fd = open("/shrinks")->fd;
+  EXPECT_EQ(read_at(fd, 1 << 20, 0)->read_amount, 900'000u);
+  fs::resize_file(root("/shrinks"), 300'000);
+  EXPECT_EQ(read_at(fd, 1 << 20, 0)->read_amount, 300'000u);
+  EXPECT_EQ(read_at(fd, 1 << 20, 300'000)->read_amount, 0u);
+  fs::resize_file(root("/shrinks"), 950'001);
+  EXPECT_EQ(read_at(fd, 1 << 20, 0)->read_amount, 950'001u);
+}
+
+// The end that was seen when it was opened is not believed for longer than it is true.
+TEST_F(Files, ASmallReadSeesWhatHasBeenAppendedSince) {
+  write_file(root("/grows"), "first");
+  const auto fd = open("/grows")->fd;
+  EXPECT_EQ(read(fd, 100)->bytes.text(), "first");
+  write_file(root("/grows"), "first and second");
+  EXPECT_EQ(read(fd, 100)->bytes.text(), " and second");
+  EXPECT_EQ(read_at(fd, 100, 0)->bytes.text(), "first and second");
+}
+
 TEST_F(Files, WritesAppendsAndPositionedWrites) {
   const auto fd = open("/new", kCreate)->fd;
   EXPECT_EQ(write(fd, "abcdef")->written_amount, 6u);

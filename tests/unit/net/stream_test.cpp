@@ -2,9 +2,12 @@
 #include "net/stream.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <thread>
@@ -130,6 +133,69 @@ TEST_F(StreamTest, DeliversEveryByteToAReaderThatPauses) {
   EXPECT_EQ(wrong, 0u);
   EXPECT_EQ(seen_.finished, 1);
   EXPECT_EQ(seen_.drained, 1);
+}
+
+TEST_F(StreamTest, SendsPayloadsThatLieInPipesInTheirPlace) {
+  Pair pair = tcp_pair();
+  std::string file_name = testing::TempDir() + "/piped-XXXXXX";
+  const Fd file(::mkstemp(file_name.data()));
+  ::unlink(file_name.c_str());
+  std::string content(3 << 20, ' ');
+  for (std::size_t i = 0; i < content.size(); ++i) {
+    content[i] = static_cast<char>(i * 31 >> 4);
+  }
+  ASSERT_EQ(::write(file.get(), content.data(), content.size()),
+            static_cast<ssize_t>(content.size()));
+  std::string got;
+  std::thread reader([&] {
+    std::string block(100'000, ' ');
+    for (ssize_t n; (n = ::recv(pair.theirs.get(), block.data(), block.size(), 0)) > 0;) {
+      got.append(block, 0, static_cast<std::size_t>(n));
+    }
+  });
+  Stream stream(loop_, std::move(pair.ours), "peer");
+  start(stream);
+  PipePool pool;
+  std::string expected;
+  for (const off_t from : {off_t{0}, off_t{1 << 20}, off_t{12'345}}) {
+    const std::string head = "head " + std::to_string(from) + ":";
+    const std::size_t size = 700'001;
+    LeasedPipe pipe = pool.take();
+    ASSERT_TRUE(pipe);
+    off_t at = from;
+    while ((*pipe)->size() < size) {
+      ASSERT_GT((*pipe)->fill(file.get(), &at, size - (*pipe)->size()), 0);
+    }
+    stream.write(std::as_bytes(std::span(head)));
+    stream.write(Chunk::of_pipe(std::move(pipe)));
+    stream.write(std::as_bytes(std::span(std::string_view("tail"))));
+    expected += head + content.substr(static_cast<std::size_t>(from), size) + "tail";
+  }
+  stream.finish_writing();
+  loop_.run();
+  reader.join();
+  EXPECT_TRUE(got == expected) << got.size() << " of " << expected.size();
+}
+
+TEST_F(StreamTest, GivesAPipeBackOnlyWhenItIsEmpty) {
+  PipePool pool;
+  std::vector<LeasedPipe> taken;
+  for (std::size_t i = 0; i < PipePool::kMost; ++i) {
+    taken.push_back(pool.take());
+    ASSERT_TRUE(taken.back());
+  }
+  EXPECT_FALSE(pool.take()) << "that many payloads are enough";
+  const std::string text(4096, 'x');
+  const Fd file(::memfd_create("text", MFD_CLOEXEC));
+  ASSERT_EQ(::write(file.get(), text.data(), text.size()), 4096);
+  off_t at = 0;
+  ASSERT_EQ((*taken.front())->fill(file.get(), &at, 4096), 4096);
+  taken.clear();
+  for (std::size_t i = 0; i < PipePool::kMost; ++i) {
+    taken.push_back(pool.take());
+    ASSERT_TRUE(taken.back());
+    EXPECT_EQ((*taken.back())->size(), 0U) << "bytes of somebody else";
+  }
 }
 
 TEST_F(StreamTest, ReadsThePeersLastWordsBeforeItFails) {

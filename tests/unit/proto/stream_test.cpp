@@ -156,6 +156,102 @@ u64 drain(StreamDecoder<Message>& decoder, std::string_view bytes, std::size_t s
   return messages;
 }
 
+// The same as readv(2) fills the parts that writable_parts() offers.
+template <class Message>
+std::vector<std::string> drain_parts(StreamDecoder<Message>& decoder, std::string_view bytes,
+                                     Random& random) {
+  std::vector<std::string> messages;
+  while (!bytes.empty()) {
+    const auto parts = decoder.writable_parts();
+    const std::size_t step = 1 + random.below(200'000);
+    std::size_t count = 0;
+    for (const std::span<std::byte> space : {parts.first, parts.second}) {
+      const std::size_t some = std::min({space.size(), bytes.size(), step - count});
+      std::memcpy(space.data(), bytes.data(), some);
+      bytes.remove_prefix(some);
+      count += some;
+    }
+    decoder.commit(count);
+    while (true) {
+      auto message = decoder.next();
+      if (!message || !*message)
+        break;
+      messages.push_back(encoded(**message));
+    }
+  }
+  return messages;
+}
+
+std::string data_message(std::size_t size, char first) {
+  std::string text(size, first);
+  for (std::size_t i = 0; i < size; ++i)
+    text[i] = static_cast<char>(text[i] + i * 7);
+  return encoded(DaemonMessage::make<"TcpOutgoing">(
+      DaemonTcpOutgoing::make<"Read">(DaemonRead{7, Bytes(std::string_view(text))})));
+}
+
+TEST(Stream, TakesThePayloadAndWhatFollowsItFromOneRead) {
+  Random random(7);
+  std::string bytes;
+  std::vector<std::string> expected;
+  for (int i = 0; i < 200; ++i) {
+    const std::size_t size = i % 3 == 0 ? random.below(100) : random.below(300'000);
+    expected.push_back(data_message(size, static_cast<char>(i)));
+    bytes += expected.back();
+  }
+  for (const std::size_t limit : {SIZE_MAX, std::size_t{10'000}}) {
+    DaemonStreamDecoder decoder;
+    decoder.limit_payload_reads(limit);
+    EXPECT_TRUE(drain_parts(decoder, bytes, random) == expected);
+    EXPECT_TRUE(decoder.finish());
+  }
+}
+
+TEST(Stream, LetsPartsOfAPayloadBeTakenOutBeforeItsEnd) {
+  const std::string bytes = data_message(500'000, 'a');
+  DaemonStreamDecoder decoder;
+  std::string taken;
+  std::string_view rest = bytes;
+  std::optional<DaemonMessage> complete;
+  while (!complete) {
+    const auto parts = decoder.writable_parts();
+    const std::size_t count = std::min({parts.first.size(), rest.size(), std::size_t{30'000}});
+    std::memcpy(parts.first.data(), rest.data(), count);
+    decoder.commit(count);
+    rest.remove_prefix(count);
+    auto message = decoder.next();
+    ASSERT_TRUE(message);
+    complete = std::move(*message);
+    if (const auto unfinished = decoder.unfinished(); !complete && unfinished.payload != nullptr) {
+      EXPECT_TRUE(unfinished.message->is<"TcpOutgoing">());
+      taken += unfinished.payload->text();
+      unfinished.payload->clear();
+    }
+  }
+  EXPECT_TRUE(rest.empty());
+  EXPECT_GT(taken.size(), 400'000u);
+  taken += complete->get<"TcpOutgoing">().get<"Read">()->bytes.text();
+  EXPECT_EQ(data_message(0, 'x').size() + 4 + taken.size(), bytes.size());
+  EXPECT_TRUE(bytes.ends_with(taken));
+}
+
+TEST(Stream, EncodesAMessageAroundAPayloadThatIsElsewhere) {
+  for (const std::size_t size : {1u, 250u, 251u, 70'000u}) {
+    const std::string text(size, 'p');
+    const auto whole = DaemonMessage::make<"File">(
+        FileResponse::make<"ReadLimited">(ReadFileResponse{Bytes(std::string_view(text)), size}));
+    auto empty =
+        DaemonMessage::make<"File">(FileResponse::make<"ReadLimited">(ReadFileResponse{{}, size}));
+    const Bytes& place = empty.get<"File">().get<"ReadLimited">()->bytes;
+    const auto parts = encode_around(empty, place, size);
+    ASSERT_TRUE(parts);
+    const auto text_of = [](std::span<const std::byte> span) {
+      return std::string(reinterpret_cast<const char*>(span.data()), span.size());
+    };
+    EXPECT_EQ(text_of(parts->head()) + text + text_of(parts->tail()), encoded(whole));
+  }
+}
+
 std::string directory_listing(std::size_t entries) {
   ReadDirBatchResponse listing{1, {}};
   for (std::size_t i = 0; i < entries; ++i)
