@@ -11,6 +11,9 @@ namespace {
 
 // What one sender may send before the next one gets its turn.
 constexpr std::size_t kQuantum = 64 * 1024;
+// Large reads are taken in pieces of about this size: two of them fit into a second-level cache.
+constexpr std::size_t kPart = 64 * 1024;
+constexpr std::size_t kLongestRead = 256 * 1024;
 // A Close leaves with the next request: one packet and one wake-up of the agent less per file.
 constexpr std::chrono::milliseconds kLinger{2};
 
@@ -61,6 +64,7 @@ AgentLink::AgentLink(net::Loop& loop, Fd socket, std::string peer_name, Options 
       timer_(loop),
       linger_(loop),
       stream_(std::make_unique<net::Stream>(loop, std::move(socket), peer_name_)) {
+  decoder_.limit_payload_reads(kLongestRead);
   file_sender_ = std::make_unique<Sender>(*this);
   simple_sender_ = std::make_unique<Sender>(*this);
 }
@@ -72,7 +76,10 @@ AgentLink::~AgentLink() {
 void AgentLink::start(Handlers handlers) {
   handlers_ = std::move(handlers);
   net::Stream::Handlers stream_handlers;
-  stream_handlers.buffer = [this] { return decoder_.writable(); };
+  stream_handlers.buffer = [this] {
+    const auto parts = decoder_.writable_parts();
+    return net::Stream::Space(parts.first, parts.second);
+  };
   stream_handlers.received = [this](std::size_t count) { on_bytes(count); };
   stream_handlers.ended = [this] {
     lose({ErrorCode::kDisconnected, "read from " + peer_name_ + ": the agent closed the connection",
@@ -108,12 +115,27 @@ void AgentLink::on_bytes(std::size_t count) {
       return;
     }
     if (!*message) {
+      hand_on_part();
       return;
     }
     on_message(std::move(**message));
     if (!*alive) {
       return;
     }
+  }
+}
+
+// What has come of a large read goes on its way while it is in the processor's cache.
+void AgentLink::hand_on_part() {
+  const auto unfinished = decoder_.unfinished();
+  if (unfinished.payload == nullptr || unfinished.payload->size() < kPart ||
+      pending_files_.empty() || !pending_files_.front().part) {
+    return;
+  }
+  const auto* file = unfinished.message->get_if<"File">();
+  if (file != nullptr && file->is<"ReadLimited">()) {
+    pending_files_.front().part(unfinished.payload->span());
+    unfinished.payload->clear();
   }
 }
 
@@ -194,7 +216,7 @@ void AgentLink::on_file_reply(proto::FileResponse& response) {
     lose({ErrorCode::kPeer, peer_name_ + " sent a file reply that nobody asked for", "", 0});
     return;
   }
-  FileCallback reply = std::move(pending_files_.front());
+  FileCallback reply = std::move(pending_files_.front().reply);
   pending_files_.pop_front();
   reply(&response);
 }
@@ -296,7 +318,9 @@ void AgentLink::fail_all_pending() {
       reply(std::unexpected(agent_lost_error()));
     }
   };
-  fail_all(std::exchange(pending_files_, {}));
+  for (PendingFile& pending : std::exchange(pending_files_, {})) {
+    pending.reply(std::unexpected(agent_lost_error()));
+  }
   fail_all(std::exchange(pending_environment_, {}));
   fail_all(std::exchange(pending_lookups_, {}));
   fail_all(std::exchange(pending_reverse_, {}));
@@ -316,10 +340,10 @@ void AgentLink::send_file(proto::FileRequest&& request, FileCallback reply) {
   }
   auto message = proto::ClientMessage::make<"FileRequest">();
   message.get<"FileRequest">() = std::move(request);
-  pending_files_.push_back(std::move(reply));
+  pending_files_.push_back({std::move(reply), nullptr});
   if (!enqueue(file_sender_->queue_, std::move(message))) {
     // A path that is not UTF-8 cannot travel: no such file, as far as the agent can tell.
-    FileCallback refused = std::move(pending_files_.back());
+    FileCallback refused = std::move(pending_files_.back().reply);
     pending_files_.pop_back();
     loop_.defer(
         [refused = std::move(refused)]() mutable { refused(std::unexpected(io_error(EILSEQ))); });

@@ -97,6 +97,16 @@ class AgentLink {
       }
     });
   }
+  // A read whose bytes are handed on while they arrive: `part` gets those before the last ones,
+  // which come with the reply.
+  using PartCallback = std::move_only_function<void(std::span<const std::byte>)>;
+  template <class Callback>
+  void read_in_parts(proto::FileRequest read, PartCallback part, Callback reply) {
+    request<"ReadLimited">(std::move(read), std::move(reply));
+    if (!pending_files_.empty()) {
+      pending_files_.back().part = std::move(part);
+    }
+  }
   void send_without_reply(proto::FileRequest request);  // Close and CloseDir
   // The number that the agent gives to the next Open, OpenRelative or FdOpenDir request. Call it
   // once for each of them, in their order; only when speaks_flight().
@@ -181,7 +191,13 @@ class AgentLink {
   proto::SemVer version_;
   std::uint64_t next_descriptor_ = 0;
 
-  std::deque<FileCallback> pending_files_;
+  struct PendingFile {
+    FileCallback reply;
+    PartCallback part;
+  };
+  void hand_on_part();
+
+  std::deque<PendingFile> pending_files_;
   std::deque<Reply<proto::RemoteEnvVars>> pending_environment_;
   std::deque<Reply<proto::DnsLookup>> pending_lookups_;
   std::deque<Reply<std::string>> pending_reverse_;

@@ -146,9 +146,15 @@ void CachedContent::add_ready(std::uint64_t begin, std::uint64_t end) {
 // ---- requests to the agent
 
 void CachedContent::request(std::uint64_t begin, std::uint64_t end) {
-  in_flight_.push_back({begin, end});
-  agent_.request<"ReadLimited">(
+  in_flight_.push_back({{begin, end}, begin});
+  agent_.read_in_parts(
       proto::FileRequest::make<"ReadLimited">(remote_fd_, end - begin, begin),
+      [self = weak_from_this(), asked = Span{begin, end},
+       epoch = epoch_](std::span<const std::byte> part) {
+        if (const auto alive = self.lock()) {
+          alive->on_part(asked, epoch, part);
+        }
+      },
       [self = weak_from_this(), asked = Span{begin, end},
        epoch = epoch_](proto::Res<proto::ReadFileResponse> reply) {
         if (const auto alive = self.lock()) {
@@ -172,24 +178,54 @@ void CachedContent::request_gaps(std::uint64_t begin, std::uint64_t end, bool is
   }
 }
 
-void CachedContent::on_bytes(Span asked, std::uint64_t epoch,
-                             proto::Res<proto::ReadFileResponse> reply) {
-  const auto found = std::ranges::find_if(in_flight_, [&](const Span& span) {
-    return span.begin == asked.begin && span.end == asked.end;
-  });
-  if (epoch != epoch_ || found == in_flight_.end()) {
+std::vector<CachedContent::Asked>::iterator CachedContent::find_asked(Span asked,
+                                                                      std::uint64_t epoch) {
+  return epoch != epoch_ ? in_flight_.end()
+                         : std::ranges::find_if(in_flight_, [&](const Asked& span) {
+                             return span.begin == asked.begin && span.end == asked.end;
+                           });
+}
+
+void CachedContent::publish_window() {
+  if (slot_ != nullptr) {
+    const Span window = ready_around(std::min(reader(), size_ - std::min<std::uint64_t>(size_, 1)));
+    if (window.end > window.begin) {
+      set_window(*slot_, window.begin, window.end);
+    }
+  }
+}
+
+// The first bytes of an answer, while the others are still on their way.
+void CachedContent::on_part(Span asked, std::uint64_t epoch, std::span<const std::byte> bytes) {
+  const auto found = find_asked(asked, epoch);
+  if (found == in_flight_.end()) {
     return;
   }
+  const std::uint64_t at = found->arrived;
+  bytes = bytes.first(std::min<std::size_t>(bytes.size(), asked.end - at));
+  found->arrived += bytes.size();
+  store(at, bytes);
+  publish_window();
+  serve_waiting();
+}
+
+void CachedContent::on_bytes(Span asked, std::uint64_t epoch,
+                             proto::Res<proto::ReadFileResponse> reply) {
+  const auto found = find_asked(asked, epoch);
+  if (found == in_flight_.end()) {
+    return;
+  }
+  const std::uint64_t at = found->arrived;
   in_flight_.erase(found);
   if (!reply) {
     fail_waiting(errno_of(reply.error()));
     return;
   }
-  const std::span<const std::byte> bytes = reply->bytes.span().first(
-      std::min<std::size_t>(reply->bytes.size(), asked.end - asked.begin));
-  const std::uint64_t end = asked.begin + bytes.size();
-  store(asked.begin, bytes);
-  if (bytes.empty()) {
+  const std::span<const std::byte> bytes =
+      reply->bytes.span().first(std::min<std::size_t>(reply->bytes.size(), asked.end - at));
+  const std::uint64_t end = at + bytes.size();
+  store(at, bytes);
+  if (end == asked.begin) {
     on_end_at(asked.begin);
   } else if (end > size_) {
     size_ = end;  // it has grown since it was opened
@@ -198,11 +234,8 @@ void CachedContent::on_bytes(Span asked, std::uint64_t epoch,
   }
   if (slot_ != nullptr) {
     set_size(*slot_, size_);
-    const Span window = ready_around(std::min(reader(), size_ - std::min<std::uint64_t>(size_, 1)));
-    if (window.end > window.begin) {
-      set_window(*slot_, window.begin, window.end);
-    }
   }
+  publish_window();
   serve_waiting();
   read_ahead();
 }

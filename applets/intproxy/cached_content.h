@@ -49,6 +49,9 @@ class CachedContent : public std::enable_shared_from_this<CachedContent> {
   struct Span {
     std::uint64_t begin, end;
   };
+  struct Asked : Span {
+    std::uint64_t arrived;  // everything before it has been stored
+  };
   struct Waiting {
     std::uint64_t begin, end;
     bool wants_all;
@@ -63,6 +66,9 @@ class CachedContent : public std::enable_shared_from_this<CachedContent> {
   void add_ready(std::uint64_t begin, std::uint64_t end);
   void request(std::uint64_t begin, std::uint64_t end);
   void request_gaps(std::uint64_t begin, std::uint64_t end, bool is_urgent);
+  std::vector<Asked>::iterator find_asked(Span asked, std::uint64_t epoch);
+  void publish_window();
+  void on_part(Span asked, std::uint64_t epoch, std::span<const std::byte> bytes);
   void on_bytes(Span asked, std::uint64_t epoch, proto::Res<proto::ReadFileResponse> reply);
   void on_end_at(std::uint64_t offset);
   void refresh();
@@ -93,7 +99,7 @@ class CachedContent : public std::enable_shared_from_this<CachedContent> {
   bool must_refresh_again_ = false;   // …and was asked for before the last change
   std::uint64_t epoch_ = 0;           // answers to requests of an older one are dropped
   std::map<std::uint64_t, std::uint64_t> ready_;  // begin -> end; apart from each other
-  std::vector<Span> in_flight_;
+  std::vector<Asked> in_flight_;
   std::vector<Waiting> waiting_;
 };
 
