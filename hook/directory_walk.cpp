@@ -91,16 +91,6 @@ DIR* open_stream_at(int directory, const char* path) {
 
 // ---- glob: glibc reads directories through functions of ours when it is told to
 
-bool is_glibc() {
-  static std::atomic<int> known{-1};
-  int value = known.load(std::memory_order_relaxed);
-  if (value < 0) {
-    value = find_symbol("gnu_get_libc_version") != nullptr ? 1 : 0;
-    known.store(value, std::memory_order_relaxed);
-  }
-  return value == 1;
-}
-
 void close_stream(void* stream) {
   hk_closedir(static_cast<DIR*>(stream));
 }

@@ -48,6 +48,16 @@ void resolve_all_originals() {
   }
 }
 
+bool is_glibc() {
+  static std::atomic<int> known{-1};
+  int value = known.load(std::memory_order_relaxed);
+  if (value < 0) {
+    value = find_symbol("gnu_get_libc_version") != nullptr ? 1 : 0;
+    known.store(value, std::memory_order_relaxed);
+  }
+  return value == 1;
+}
+
 bool has_original(uint32_t index) {
   return original_pointer(index) != reinterpret_cast<void*>(&missing_function);
 }

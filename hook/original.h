@@ -32,6 +32,9 @@ inline void* original_pointer(uint32_t index) {
   return MIRRORD_LIKELY(pointer != nullptr) ? pointer : resolve_original(index);
 }
 
+// Whether the C library is glibc; else it is musl.
+bool is_glibc();
+
 // Looks up any other symbol behind the hook; nullptr when there is none.
 void* find_symbol(const char* name);
 

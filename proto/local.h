@@ -29,6 +29,7 @@ enum class MessageType : uint32_t {
   kFork,         // one-way; one descriptor: the other end becomes a connection of the child
   kExec,         // one-way; the process keeps its key and its handles for its next image
   kLog,          // one-way; text for the session's log
+  kPing,         // -> nothing, at once: the intproxy works
 
   // Files. Every answer begins with LocalHeader::error (0 or an errno).
   kOpen = 100,   // OpenRequest + path -> OpenReply (+ descriptor)
@@ -66,11 +67,15 @@ enum class MessageType : uint32_t {
   // Network.
   kResolve = 300,    // ResolveRequest + name -> ResolveReply + ResolvedAddress[] + names
   kReverseResolve,   // Address -> bytes (a name)
-  kConnect,          // ConnectRequest -> ConnectReply
+  kConnect,          // ConnectRequest -> ConnectReply. A connected UDP socket whose port is not the
+                     // program's choice may come along: what the agent says of its peer (nobody
+                     // there) is made an error of that socket
   kConnectOutcome,   // ConnectionRequest -> ConnectReply; waits for the agent's answer
   kListening,        // ListeningRequest, one-way: a process of the session (no longer) listens on
                      // a TCP port here; kConnect to that port on loopback answers kBypass
+  kReleaseSocket,    // ConnectionRequest, one-way: the socket that came along is closed here
   kHostName,         // -> bytes
+  kQuery,            // QueryRequest + name or packet -> QueryReply + the answer's packet
 };
 
 struct LocalHeader {
@@ -213,6 +218,28 @@ struct ResolveReply {
 struct ResolvedAddress {
   Address address;
   uint32_t name_offset;
+};
+
+// Queries of any type and class to the name servers of the target's resolv.conf.
+enum class QueryKind : uint32_t {
+  kSend,    // a packet as it is
+  kQuery,   // one name
+  kSearch,  // a name, in the domains of resolv.conf as well
+};
+
+struct QueryRequest {
+  QueryKind kind;
+  uint16_t dns_class;
+  uint16_t type;
+  // Followed by the name or the packet.
+};
+
+struct QueryReply {
+  int32_t host_error;  // kQuery, kSearch: 0 or an h_errno value
+  int32_t error;       // an errno that goes with it, or 0
+  uint32_t size;       // of the packet
+  uint32_t padding;
+  // Followed by the packet, if there is one.
 };
 
 enum class Transport : uint32_t { kStream, kDatagram, kSeqpacket };

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -61,6 +62,52 @@ std::string reverse_name(const char* address) {
   std::string name = text == nullptr ? "" : text;
   ares_free_string(text);
   return name;
+}
+
+void add_text(ares_dns_record_t* answer, const std::string& name, std::string_view text) {
+  constexpr std::size_t kMaxString = 255;
+  ares_dns_rr_t* rr = add_answer(answer, name, ARES_REC_TYPE_TXT);
+  for (; rr != nullptr && !text.empty(); text.remove_prefix(std::min(text.size(), kMaxString))) {
+    ares_dns_rr_add_abin(rr, ARES_RR_TXT_DATA, reinterpret_cast<const unsigned char*>(text.data()),
+                         std::min(text.size(), kMaxString));
+  }
+}
+
+// Mail servers, services and texts; false when the name has none.
+bool answer_other_types(ares_dns_record_t* answer, const Question& question) {
+  bool is_known = false;
+  for (const MailServer& known : pod_mail_servers()) {
+    if (!is_same_name(question.name, known.name))
+      continue;
+    is_known = true;
+    ares_dns_rr_t* rr = question.type == ARES_REC_TYPE_MX
+                            ? add_answer(answer, question.name, ARES_REC_TYPE_MX)
+                            : nullptr;
+    if (rr != nullptr) {
+      ares_dns_rr_set_u16(rr, ARES_RR_MX_PREFERENCE, known.preference);
+      ares_dns_rr_set_str(rr, ARES_RR_MX_EXCHANGE, known.target);
+    }
+  }
+  for (const ServiceRecord& known : pod_service_records()) {
+    if (!is_same_name(question.name, known.name))
+      continue;
+    is_known = true;
+    ares_dns_rr_t* rr = question.type == ARES_REC_TYPE_SRV
+                            ? add_answer(answer, question.name, ARES_REC_TYPE_SRV)
+                            : nullptr;
+    if (rr != nullptr) {
+      ares_dns_rr_set_u16(rr, ARES_RR_SRV_PORT, known.port);
+      ares_dns_rr_set_str(rr, ARES_RR_SRV_TARGET, known.target);
+    }
+  }
+  for (const Text& known : pod_texts()) {
+    if (!is_same_name(question.name, known.name))
+      continue;
+    is_known = true;
+    if (question.type == ARES_REC_TYPE_TXT)
+      add_text(answer, question.name, known.text);
+  }
+  return is_known;
 }
 
 // Adds what is known about the question; false when there is no such name.
@@ -141,7 +188,9 @@ std::string answer_query(std::span<const std::byte> query, bool may_be_long) {
   Record answer = make_answer(id, ARES_RCODE_NOERROR, &question);
   if (!answer)
     return {};
-  if (!answer_forward(answer.get(), question) && !answer_reverse(answer.get(), question))
+  const bool has_addresses = answer_forward(answer.get(), question);
+  const bool has_others = answer_other_types(answer.get(), question);
+  if (!has_addresses && !has_others && !answer_reverse(answer.get(), question))
     answer = make_answer(id, ARES_RCODE_NXDOMAIN, &question);
   std::string bytes = encode(answer.get());
   if (bytes.size() > kMaxDatagram && !may_be_long)

@@ -44,7 +44,25 @@ struct Alias {
   const char* name;
   const char* target;
 };
+// Records of other types.
+struct MailServer {  // MX
+  const char* name;
+  unsigned short preference;
+  const char* target;
+};
+struct ServiceRecord {  // SRV
+  const char* name;
+  unsigned short port;
+  const char* target;
+};
+struct Text {  // TXT
+  const char* name;
+  const char* text;
+};
 std::span<const Name> pod_names();
+std::span<const MailServer> pod_mail_servers();
+std::span<const ServiceRecord> pod_service_records();
+std::span<const Text> pod_texts();
 std::span<const Alias> pod_aliases();
 
 // The answer to one DNS query; empty when the query is not one.

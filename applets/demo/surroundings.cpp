@@ -50,7 +50,31 @@ constexpr std::array<Alias, 2> kAliases = {{
     {"store.demo.svc.cluster.local", "shop.demo.svc.cluster.local"},
     {"www.partner.example",          "api.partner.example"},
 }};
+
+constexpr std::array<MailServer, 2> kMailServers = {{
+    {"partner.example", 10, "mx1.partner.example"},
+    {"partner.example", 20, "mx2.partner.example"},
+}};
+
+constexpr std::array<ServiceRecord, 2> kServiceRecords = {{
+    {"_http._tcp.shop.demo.svc.cluster.local",     80,   "shop.demo.svc.cluster.local"},
+    {"_pg._tcp.postgres.demo.svc.cluster.local",   5432, "postgres.demo.svc.cluster.local"},
+}};
 // clang-format on
+
+// Longer than a datagram of DNS: asked for again over TCP.
+constexpr char kTerms[] =
+    "These terms are longer than the five hundred and twelve bytes that a name server may send in "
+    "one datagram, so that whoever wants to read them has to come back over a stream connection. "
+    "They say that the shop sells what it shows, that it shows what it has, and that it has what "
+    "it sold yesterday less what was returned in the night. They also say that the partner may "
+    "count on the answer being whole: a text that ends in the middle of a sentence is not the one "
+    "that was asked for. Whoever has read this far has read more than most, and may stop here.";
+
+constexpr std::array<Text, 2> kTexts = {{
+    {"partner.example", "v=spf1 mx -all"},
+    {"terms.partner.example", kTerms},
+}};
 
 }  // namespace
 
@@ -64,6 +88,18 @@ std::span<const Name> pod_names() {
 
 std::span<const Alias> pod_aliases() {
   return kAliases;
+}
+
+std::span<const MailServer> pod_mail_servers() {
+  return kMailServers;
+}
+
+std::span<const ServiceRecord> pod_service_records() {
+  return kServiceRecords;
+}
+
+std::span<const Text> pod_texts() {
+  return kTexts;
 }
 
 }  // namespace mirrord::demo

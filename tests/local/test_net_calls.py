@@ -9,13 +9,13 @@ from support import APPS, LocalTest, build_once, compile_with, need
 COMPILERS = {"glibc": "gcc", "musl": "musl-gcc"}
 
 
-def program(libc):
+def program(libc, name="net"):
     need(COMPILERS[libc])
 
     def make(folder):
         compile_with(COMPILERS[libc], "-O1", "-Wall", "-Wextra", "-Wno-deprecated-declarations",
-                     os.path.join(APPS, "net.c"), "-o", os.path.join(folder, "net"))
-    return os.path.join(build_once("net-" + libc, ["net.c"], make), "net")
+                     os.path.join(APPS, name + ".c"), "-o", os.path.join(folder, name), "-lresolv")
+    return os.path.join(build_once(name + "-" + libc, [name + ".c"], make), name)
 
 
 def network(**keys):
@@ -83,6 +83,29 @@ uname: shop-7d4b9c6f5-x2k8p
 """
 
 
+# h_errno: 1 no such name, 2 try again, 3 no recovery, 4 no such record.
+REMOTE_QUERIES = """\
+res_query: 10 mx1.partner.example 20 mx2.partner.example
+res_search: 80 shop.demo.svc.cluster.local
+res_querydomain: 14 bytes: v=spf1 mx -all ... 
+long: 549 bytes: These terms ar ... here.
+res_send: 14 bytes: v=spf1 mx -all ... 
+res_send keeps the id: 1
+no name: h_errno 1
+no data: h_errno 4
+no name in any domain: h_errno 1
+no data in a domain: h_errno 4
+a label too long: h_errno 3
+"""
+REMOTE_STATE_QUERIES = """\
+res_nquery: 10 mx1.partner.example 20 mx2.partner.example
+res_nsearch: 80 shop.demo.svc.cluster.local
+res_nquerydomain: 14 bytes: v=spf1 mx -all ... 
+res_nsend: 14 bytes: v=spf1 mx -all ... 
+res_nquery: -1, res_h_errno 1
+"""
+
+
 def echoes(address, port, is_loopback):
     where = "%s:%d" % (address, port)
     return """\
@@ -126,6 +149,24 @@ class NetCalls(LocalTest):
                 self.assertEqual(here, self.output(*words, "127.0.0.1", str(local.port), config=config))
         filtered = network(outgoing={"filter": {"local": ["127.0.0.0/8"]}})
         self.assertEqual(echoes(*remote, 0), self.output(*words, remote[0], str(remote[1]), config=filtered))
+
+    def check_queries(self, libc):
+        words = (program(libc, "resolver"), "all")
+        self.assertEqual(REMOTE_QUERIES + (REMOTE_STATE_QUERIES if libc == "glibc" else ""), self.output(*words))
+        # Not remote: the name server of this machine, if there is one, knows no such record.
+        one = (program(libc, "resolver"), "one", "partner.example", "15")
+        for dns in (False, {"filter": {"local": ["partner.example"]}}):
+            with self.subTest(dns):
+                printed = self.output(*one, config=network(dns=dns), env={"RES_OPTIONS": "timeout:1 attempts:1"})
+                self.assertNotIn("mx1", printed)
+        only_others = network(dns={"filter": {"local": ["shop"]}})
+        self.assertIn("mx1.partner.example", self.output(*one, config=only_others))
+
+    def test_queries_on_glibc(self):
+        self.check_queries("glibc")
+
+    def test_queries_on_musl(self):
+        self.check_queries("musl")
 
     def test_names_on_glibc(self):
         self.check_names("glibc")
