@@ -9,6 +9,7 @@
 
 #include "hook/fd_table.h"
 #include "hook/ipc.h"
+#include "hook/patience.h"
 #include "hook/session.h"
 
 namespace mirrord::hook {
@@ -45,12 +46,15 @@ uint64_t inode_of(int fd) {
   return failed(raw(SYS_fstat, fd, &status)) ? 0 : status.st_ino;
 }
 
+}  // namespace
+
 int open_connection() {
   long fd = raw(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (failed(fd)) {
     return static_cast<int>(fd);
   }
   int high = place_high(static_cast<int>(fd));
+  limit_waits(high);
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   size_t length = least(strlen(session.socket_path), sizeof address.sun_path - 1);
@@ -66,6 +70,8 @@ int open_connection() {
   }
   return high;
 }
+
+namespace {
 
 void fill(Connection& connection, int fd) {
   connection.fd = fd;
@@ -97,6 +103,9 @@ Connection* take_idle() {
     }
     Connection& taken = pool[at];
     if (inode_of(taken.fd) == taken.inode) {
+      if (MIRRORD_UNLIKELY(is_silent())) {
+        limit_waits(taken.fd);  // the patience is shorter now
+      }
       connection_hint = at;
       return &taken;
     }
@@ -271,6 +280,7 @@ void prepare_fork(ForkHandover& handover) {
   raw(SYS_close, ends[0]);
   if (sent) {
     handover.child_end = place_high(ends[1]);
+    limit_waits(handover.child_end);
   } else {
     raw(SYS_close, ends[1]);
   }

@@ -19,6 +19,10 @@ void release_connection(Connection* connection);
 // After an error: closes it.
 void drop_connection(Connection* connection);
 
+// One more connection that says hello, outside the pool; -ENOTCONN: the intproxy is gone or does not
+// take it, another negative errno: none can be made.
+int open_connection();
+
 // Sends the first message of a new connection (ipc.cpp).
 bool say_hello(int fd);
 

@@ -4,11 +4,18 @@
 #include <sys/socket.h>
 
 #include "hook/connection_pool.h"
+#include "hook/patience.h"
 #include "hook/report.h"
 #include "hook/session.h"
 
 namespace mirrord::hook {
 namespace {
+
+// Inside this file: the intproxy is there but says nothing. Callers see kLost.
+constexpr int kSilent = kLost + 1;
+// The program's memory did not take the answer. The packet may be gone or still there: the connection
+// is of no use for another request. Callers see EFAULT.
+constexpr int kUnread = kLost + 2;
 
 // Room for one descriptor in an ancillary message.
 union DescriptorMessage {
@@ -21,7 +28,7 @@ bool is_callers_fault(long result) {
   return result == -EFAULT || result == -EMSGSIZE || result == -ENOMEM || result == -ENOBUFS;
 }
 
-// 0, an errno that is the caller's fault, or kLost.
+// 0, an errno that is the caller's fault, kLost or kSilent.
 int send_packet(int fd, const Request& request) {
   local::LocalHeader header = {request.type, 0};
   iovec parts[2 + kMaxParts];
@@ -50,7 +57,7 @@ int send_packet(int fd, const Request& request) {
   if (result >= 0) {
     return 0;
   }
-  return is_callers_fault(result) ? static_cast<int>(-result) : kLost;
+  return is_callers_fault(result) ? static_cast<int>(-result) : result == -EAGAIN ? kSilent : kLost;
 }
 
 // Closes a descriptor that came with a packet that nobody wants.
@@ -66,7 +73,24 @@ void take_descriptor(const msghdr& message, const DescriptorMessage& control, An
   }
 }
 
-// 0, an errno of the answer, or kLost.
+// recvmsg that ends: an intproxy that is at work may take its time, one that does not even answer a
+// ping is given up.
+long receive_patiently(int fd, msghdr* message) {
+  const msghdr empty = *message;
+  Patience patience;
+  while (true) {
+    const long result = raw(SYS_recvmsg, fd, message, MSG_CMSG_CLOEXEC);
+    if (result != -EINTR && result != -EAGAIN) {
+      return result;
+    }
+    *message = empty;  // the kernel has written to it
+    if ((result == -EAGAIN || patience.is_over()) && !answers_ping()) {
+      return -EAGAIN;
+    }
+  }
+}
+
+// 0, an errno of the answer, kLost, kSilent or kUnread.
 int receive_packet(int fd, Answer& answer) {
   local::LocalHeader header = {};
   iovec parts[2 + kMaxParts];
@@ -82,12 +106,12 @@ int receive_packet(int fd, Answer& answer) {
   DescriptorMessage control = {};
   message.msg_control = &control;
   message.msg_controllen = sizeof control;
-  long result;
-  do {
-    result = raw(SYS_recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
-  } while (result == -EINTR);
+  const long result = receive_patiently(fd, &message);
   if (result == -EFAULT) {
-    return EFAULT;  // the packet is gone, the next answer is another one's
+    return kUnread;
+  }
+  if (result == -EAGAIN) {
+    return kSilent;
   }
   if (result < static_cast<long>(sizeof header)) {
     return kLost;
@@ -117,13 +141,24 @@ int call(const Request& request, Answer& answer) {
   if (result == 0) {
     result = receive_packet(connection->fd, answer);
   }
-  if (result == kLost) {
-    drop_connection(connection);
-    report_lost_session();
-  } else {
+  if (result < kLost) {
     release_connection(connection);
+    if (MIRRORD_UNLIKELY(is_silent())) {
+      note_silence(false);
+    }
+    return result;
   }
-  return result;
+  drop_connection(connection);
+  if (result == kUnread) {
+    return EFAULT;
+  }
+  if (result == kSilent) {
+    note_silence(true);
+    report_silent_session();
+  } else {
+    report_lost_session();
+  }
+  return kLost;
 }
 
 int call(const Request& request, Answer& answer, int lost_error) {
@@ -138,7 +173,7 @@ bool notify(const Request& request) {
     return false;
   }
   int result = send_packet(connection->fd, request);
-  if (result == kLost) {
+  if (result >= kLost) {
     drop_connection(connection);
   } else {
     release_connection(connection);
@@ -152,6 +187,28 @@ bool say_hello(int fd) {
   iovec name = {session.program, strlen(session.program)};
   Request request = {local::MessageType::kHello, &hello, sizeof hello, &name, 1, -1};
   return send_packet(fd, request) == 0;
+}
+
+bool answers_ping() {
+  const int fd = open_connection();
+  if (fd < 0) {
+    // Without a descriptor for the question nothing is known.
+    return fd != -ENOTCONN && fd != -EAGAIN;
+  }
+  const Request request = {local::MessageType::kPing, nullptr, 0, nullptr, 0, -1};
+  local::LocalHeader header = {};
+  iovec part = {&header, sizeof header};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  Patience patience;
+  long result = send_packet(fd, request) == 0 ? -EINTR : -EAGAIN;
+  while (result == -EINTR && !patience.is_over()) {
+    result = raw(SYS_recvmsg, fd, &message, 0);
+  }
+  raw(SYS_close, fd);
+  note_silence(result < static_cast<long>(sizeof header));
+  return result >= static_cast<long>(sizeof header);
 }
 
 }  // namespace mirrord::hook

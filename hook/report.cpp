@@ -24,4 +24,14 @@ void report_lost_session() {
   }
 }
 
+void report_silent_session() {
+  static std::atomic<bool> reported{false};
+  if (!reported.exchange(true)) {
+    report(
+        "the session's proxy does not answer (is the process `mirrord intproxy` stopped?): remote "
+        "files and connections fail until it does. Continue it with `kill -CONT`, or start the "
+        "program again with `mirrord exec`.");
+  }
+}
+
 }  // namespace mirrord::hook

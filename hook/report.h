@@ -11,5 +11,7 @@ void report(const char* text);
 [[noreturn]] void report_and_exit(const char* text);
 // Once per process: the intproxy is gone.
 void report_lost_session();
+// Once per process: the intproxy is there but does not answer.
+void report_silent_session();
 
 }  // namespace mirrord::hook

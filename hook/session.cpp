@@ -8,6 +8,7 @@
 #include "hook/inheritance.h"
 #include "hook/ipc.h"
 #include "hook/original.h"
+#include "hook/patience.h"
 #include "hook/report.h"
 #include "hook/working_directory.h"
 
@@ -137,6 +138,17 @@ void guard_standard_descriptors() {
   }
 }
 
+void take_answer_limit() {
+  const char* text = environment_value(kAnswerLimitVariable);
+  uint32_t limit = 0;
+  for (; text != nullptr && *text >= '0' && *text <= '9' && limit < 100'000'000; ++text) {
+    limit = limit * 10 + static_cast<uint32_t>(*text - '0');
+  }
+  if (limit != 0) {
+    set_answer_limit(limit);
+  }
+}
+
 // False: this process stays as if the hook were not there.
 bool open_session() {
   const char* directory = environment_value(local::kSessionVariable);
@@ -221,6 +233,7 @@ MIRRORD_SLOW bool start_session() {
   }
   resolve_all_originals();
   take_inherited_keys();
+  take_answer_limit();
   if (!connect_at_start()) {
     report_lost_session();
   }

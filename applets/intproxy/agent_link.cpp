@@ -163,14 +163,16 @@ void AgentLink::on_message(proto::DaemonMessage&& message) {
       lose({ErrorCode::kPeer, peer_name_ + " ended the session: " + message.get<"Close">(), "", 0});
       return;
     case M::index_of<"GetEnvVarsResponse">:
-      answer_next(pending_environment_, std::move(message.get<"GetEnvVarsResponse">()));
+      answer_next(pending_environment_, environment_progress_,
+                  std::move(message.get<"GetEnvVarsResponse">()));
       return;
     case M::index_of<"GetAddrInfoResponse">:
-      answer_next(pending_lookups_, std::move(message.get<"GetAddrInfoResponse">()));
+      answer_next(pending_lookups_, lookup_progress_,
+                  std::move(message.get<"GetAddrInfoResponse">()));
       return;
     case M::index_of<"ReverseDnsLookup">: {
       auto& response = message.get<"ReverseDnsLookup">();
-      answer_next(pending_reverse_,
+      answer_next(pending_reverse_, reverse_progress_,
                   response ? std::move(response->hostname)
                            : proto::Res<std::string>(std::unexpected(std::move(response.error()))));
       return;
@@ -184,13 +186,15 @@ void AgentLink::on_message(proto::DaemonMessage&& message) {
 }
 
 template <class T>
-void AgentLink::answer_next(std::deque<Reply<T>>& pending, proto::Res<T>&& result) {
+void AgentLink::answer_next(std::deque<Reply<T>>& pending, Progress& progress,
+                            proto::Res<T>&& result) {
   if (pending.empty()) {
     lose({ErrorCode::kPeer, peer_name_ + " sent an answer that nobody asked for", "", 0});
     return;
   }
   Reply<T> reply = std::move(pending.front());
   pending.pop_front();
+  ++progress.answers;
   reply(std::move(result));
 }
 
@@ -218,6 +222,7 @@ void AgentLink::on_file_reply(proto::FileResponse& response) {
   }
   FileCallback reply = std::move(pending_files_.front().reply);
   pending_files_.pop_front();
+  ++file_progress_.answers;
   reply(&response);
 }
 
@@ -239,6 +244,7 @@ bool AgentLink::take_connect_reply(proto::DaemonMessage& message) {
     }
     Reply<proto::DaemonConnect> callback = std::move(found->second);
     pending_connects_.erase(found);
+    ++connect_progress_.answers;
     callback(std::move(reply.connect));
   };
   if (auto* tcp = message.get_if<"TcpOutgoing">()) {
@@ -247,7 +253,7 @@ bool AgentLink::take_connect_reply(proto::DaemonMessage& message) {
       return true;
     }
     if (auto* reply = tcp->get_if<"Connect">()) {
-      answer_next(pending_legacy_[0], std::move(*reply));
+      answer_next(pending_legacy_[0], legacy_progress_[0], std::move(*reply));
       return true;
     }
   } else if (auto* udp = message.get_if<"UdpOutgoing">()) {
@@ -256,7 +262,7 @@ bool AgentLink::take_connect_reply(proto::DaemonMessage& message) {
       return true;
     }
     if (auto* reply = udp->get_if<"Connect">()) {
-      answer_next(pending_legacy_[1], std::move(*reply));
+      answer_next(pending_legacy_[1], legacy_progress_[1], std::move(*reply));
       return true;
     }
   } else if (auto* packets = message.get_if<"SeqpacketOutgoing">()) {
@@ -293,6 +299,58 @@ void AgentLink::on_ping_timer() {
   heard_since_ping_ = false;
   pong_is_due_ = true;
   send_control(proto::ClientMessage::make<"Ping">());
+  expire_pending();
+}
+
+// True when requests of a kind have gone without any answer for too long. What has not left yet, or
+// is not taken in, is not the agent's to answer.
+bool AgentLink::is_overdue(Progress& progress, bool is_waiting) const {
+  const bool has_moved = progress.answers != progress.seen_answers || !active_.empty() ||
+                         stream_->queued_bytes() > 0 || input_holds_ > 0;
+  if (!is_waiting || has_moved || progress.since_ms == 0) {
+    progress.seen_answers = progress.answers;
+    progress.since_ms = loop_.now_ms();
+    return false;
+  }
+  return loop_.now_ms() - progress.since_ms >=
+         static_cast<std::uint64_t>(options_.reply_limit.count());
+}
+
+// Answers are matched by their order, so those given up leave a place for an answer to be dropped.
+template <class Callback>
+void AgentLink::expire(Progress& progress, std::deque<Callback>& pending) {
+  if (is_lost_ || !is_overdue(progress, !pending.empty())) {
+    return;
+  }
+  progress.since_ms = 0;
+  std::deque<Callback> expired;
+  for (Callback& reply : pending) {
+    expired.push_back(std::exchange(reply, [](auto&&) {}));
+  }
+  for (Callback& reply : expired) {
+    reply(std::unexpected(io_error(ETIMEDOUT)));
+  }
+}
+
+void AgentLink::expire_pending() {
+  const std::shared_ptr<bool> alive = alive_;
+  const auto expire_if_alive = [&](auto& progress, auto& pending) {
+    if (*alive) {
+      expire(progress, pending);
+    }
+  };
+  expire_if_alive(file_progress_, pending_files_);
+  expire_if_alive(environment_progress_, pending_environment_);
+  expire_if_alive(lookup_progress_, pending_lookups_);
+  expire_if_alive(reverse_progress_, pending_reverse_);
+  expire_if_alive(legacy_progress_[0], pending_legacy_[0]);
+  expire_if_alive(legacy_progress_[1], pending_legacy_[1]);
+  if (*alive && !is_lost_ && is_overdue(connect_progress_, !pending_connects_.empty())) {
+    connect_progress_.since_ms = 0;
+    for (auto& [uid, reply] : std::exchange(pending_connects_, {})) {
+      reply(std::unexpected(io_error(ETIMEDOUT)));
+    }
+  }
 }
 
 void AgentLink::lose(Error why) {

@@ -34,6 +34,9 @@ class AgentLink {
   struct Options {
     std::chrono::milliseconds handshake_timeout{30'000};
     std::chrono::milliseconds ping_interval{30'000};
+    // An agent that answers pings may still owe an answer for ever (a file system that hangs). When
+    // nothing of a kind was answered for this long, its requests fail with ETIMEDOUT.
+    std::chrono::milliseconds reply_limit{300'000};
   };
   struct Handlers {
     std::move_only_function<void()> ready;  // the handshake is done
@@ -146,6 +149,16 @@ class AgentLink {
   using FileCallback = std::move_only_function<void(FileOutcome)>;
   using MessageHandler = std::move_only_function<void(proto::DaemonMessage&)>;
 
+  // Whether requests of one kind are answered at all; looked at with every ping.
+  struct Progress {
+    std::uint64_t answers = 0;       // so far
+    std::uint64_t seen_answers = 0;  // at the last look
+    std::uint64_t since_ms = 0;      // nothing has changed since
+  };
+  [[nodiscard]] bool is_overdue(Progress& progress, bool is_waiting) const;
+  template <class Callback>
+  void expire(Progress& progress, std::deque<Callback>& pending);
+
   void send_file(proto::FileRequest&& request, FileCallback reply);
   void refuse_reply(const proto::FileResponse& got, std::string_view expected);
   void lose(Error why);
@@ -155,13 +168,14 @@ class AgentLink {
   void on_file_reply(proto::FileResponse& response);
   bool take_connect_reply(proto::DaemonMessage& message);
   void on_ping_timer();
+  void expire_pending();
   void send_control(proto::ClientMessage&& message);
   // False when the message cannot be encoded; then nothing was queued.
   enum class Urgency { kNow, kCanWait };
   bool enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message,
                Urgency urgency = Urgency::kNow);
   template <class T>
-  void answer_next(std::deque<Reply<T>>& pending, proto::Res<T>&& result);
+  void answer_next(std::deque<Reply<T>>& pending, Progress& progress, proto::Res<T>&& result);
   // A request that comes after the loss: its caller must not be called back before it returns.
   template <class Callback>
   bool refuse_if_lost(Callback& reply) {
@@ -191,6 +205,12 @@ class AgentLink {
   proto::SemVer version_;
   std::uint64_t next_descriptor_ = 0;
 
+  Progress file_progress_;
+  Progress environment_progress_;
+  Progress lookup_progress_;
+  Progress reverse_progress_;
+  Progress legacy_progress_[2];
+  Progress connect_progress_;
   struct PendingFile {
     FileCallback reply;
     PartCallback part;

@@ -150,6 +150,8 @@ void Session::on_request(LocalConnection& connection, Request&& request, Call ca
     is_legal = fork_process(connection, request);
   } else if (request.type == MessageType::kExec) {
     is_legal = exec_process(*connection.process(), request);
+  } else if (request.type == MessageType::kPing) {
+    call.succeed();
   } else if (request.type == MessageType::kLog) {
     log_->info(
         connection.process()->name + "[" + std::to_string(connection.process()->pid) + "]: " +

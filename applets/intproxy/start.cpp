@@ -163,7 +163,7 @@ Status Opening::open() {
   process = std::move(stream.process);
   link = std::make_unique<AgentLink>(
       loop_, std::move(stream.socket), std::move(stream.peer_name),
-      AgentLink::Options{options_.connect_timeout, options_.ping_interval});
+      AgentLink::Options{options_.connect_timeout, options_.ping_interval, options_.reply_limit});
   link->start(handlers());
   MIRRORD_CHECK_STATUS(wait_until(is_ready_));
   started.agent_version = link->version().to_string();

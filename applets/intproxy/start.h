@@ -47,6 +47,7 @@ struct SessionOptions {
   std::chrono::milliseconds start_idle_timeout{60'000};  // no root process and no connection at all
   std::chrono::milliseconds idle_timeout{5'000};
   std::chrono::milliseconds ping_interval{30'000};
+  std::chrono::milliseconds reply_limit{300'000};  // AgentLink::Options
   std::size_t readonly_file_buffer = 128'000;  // 0: nothing is kept, every read goes to the agent
 
   // Names with the wildcards * and ?, as GetEnvVarsRequest wants them.

@@ -23,8 +23,17 @@ namespace {
 
 class Peer {
  public:
-  Peer(Options options, const char* log, unsigned die_after)
-      : files_(std::move(options)), die_after_(die_after) {
+  struct Faults {
+    unsigned die_after = 0;     // requests
+    unsigned silent_after = 0;  // requests
+    unsigned delay_ms = 0;      // before every answer but to pings
+  };
+
+  Peer(Options options, const char* log, Faults faults)
+      : files_(std::move(options)),
+        die_after_(faults.die_after),
+        silent_after_(faults.silent_after),
+        delay_ms_(faults.delay_ms) {
     if (log != nullptr) {
       log_ = std::fopen(log, "w");
     }
@@ -103,6 +112,16 @@ class Peer {
     if (type == MessageType::kExec || type == MessageType::kNudge || type == MessageType::kLog) {
       return;
     }
+    if (silent_after_ != 0 && ++requests_ > silent_after_) {
+      return;  // as a process that is stopped
+    }
+    if (type == MessageType::kPing) {
+      send(fd, type, Reply());
+      return;
+    }
+    if (delay_ms_ != 0) {
+      ::usleep(delay_ms_ * 1000);
+    }
     if (die_after_ != 0 && ++requests_ > die_after_) {
       ::shutdown(fd, SHUT_RDWR);
       is_dead_ = true;
@@ -155,6 +174,8 @@ class Peer {
   std::map<uint64_t, Handles> processes_;
   std::FILE* log_ = nullptr;
   unsigned die_after_;
+  unsigned silent_after_;
+  unsigned delay_ms_;
   std::atomic<unsigned> requests_ = 0;
   std::atomic<bool> is_dead_ = false;
 };
@@ -210,7 +231,7 @@ int peer_main(int argc, char** argv) {
   const char* skip = "";
   uint32_t version = local::kVersion;
   bool is_dead = false;
-  unsigned die_after = 0;
+  Peer::Faults faults;
   int at = 1;
   for (; at < argc && argv[at][0] == '-' && argv[at][1] == '-' && argv[at][2] != '\0'; ++at) {
     std::string option = argv[at];
@@ -225,7 +246,11 @@ int peer_main(int argc, char** argv) {
     } else if (option == "--version") {
       version = static_cast<uint32_t>(std::atoi(argv[++at]));
     } else if (option == "--die-after") {
-      die_after = static_cast<unsigned>(std::atoi(argv[++at]));
+      faults.die_after = static_cast<unsigned>(std::atoi(argv[++at]));
+    } else if (option == "--silent-after") {
+      faults.silent_after = static_cast<unsigned>(std::atoi(argv[++at]));
+    } else if (option == "--delay") {
+      faults.delay_ms = static_cast<unsigned>(std::atoi(argv[++at]));
     } else if (option == "--local") {
       options.local_root = argv[++at];
     }
@@ -243,7 +268,7 @@ int peer_main(int argc, char** argv) {
     return 2;
   }
   int listener = listen_at(std::string(directory) + "/" + local::kSocketFile);
-  Peer peer(options, log, die_after);
+  Peer peer(options, log, faults);
   if (!is_dead) {
     std::thread([&peer, listener] { peer.accept_all(listener); }).detach();
   } else {

@@ -67,6 +67,19 @@ lost_proxy_gives_errors_not_hangs() {
   [ "$(grep -c "session has ended" "$work/err")" -eq 1 ] || fail "not one message: $(cat "$work/err")"
 }
 
+silent_proxy_gives_errors_not_hangs() {
+  local began=$SECONDS
+  MIRRORD_ANSWER_LIMIT_MS=300 with "--silent-after 5" "$load" lost /remote/where "$work/remote/where" \
+    2> "$work/err" || fail "$(cat "$work/err")"
+  [ "$(grep -c "does not answer" "$work/err")" -eq 1 ] || fail "not one message: $(cat "$work/err")"
+  [ $((SECONDS - began)) -lt 20 ] || fail "it took $((SECONDS - began)) seconds"
+}
+
+# A proxy that works, but for longer than the limit, is waited for.
+slow_proxy_is_waited_for() {
+  [ "$(MIRRORD_ANSWER_LIMIT_MS=200 with "--delay 900" cat /remote/where)" = remote ] || fail "given up"
+}
+
 closed_standard_descriptors() {
   with "" bash -c 'exec <&- ; cat /remote/where' > "$work/out" || fail "closed standard input"
   [ "$(cat "$work/out")" = remote ] || fail "read $(cat "$work/out")"

@@ -64,6 +64,18 @@ except OSError as error:
 """
 
 
+OPEN_ON = """
+import errno, os
+def attempt(call):
+    try: call(); return 'done'
+    except OSError as error: return errno.errorcode[error.errno]
+open('/data/README').read(); print('ready', flush=True); input()
+print(attempt(lambda: open('/data/README')), attempt(lambda: os.stat('/data/README')),
+      attempt(lambda: os.listdir('/data')), flush=True); input()
+open('/data/README').read(); print('works again')
+"""
+
+
 class LostParts(LocalTest):
     def part(self, which):
         """PIDs of the agent or of the intproxy of the session."""
@@ -137,6 +149,24 @@ class LostParts(LocalTest):
         os.kill(self.pod.pid, signal.SIGKILL)
         process.communicate(b"\n", timeout=40)
         self.assertEqual(0, process.returncode)
+
+
+    def test_intproxy_stopped_and_continued(self):
+        process = self.start_remote(python_with(), "-c", OPEN_ON, env={"MIRRORD_ANSWER_LIMIT_MS": "1000"})
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        intproxy = wait_until(lambda: self.part("intproxy"), 5)[0]
+        os.kill(intproxy, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            self.assertEqual(b"EIO EIO EIO\n", process.stdout.readline())
+            self.assertLess(time.monotonic() - started, 10)
+        finally:
+            os.kill(intproxy, signal.SIGCONT)
+        output, errors = process.communicate(b"\n", timeout=40)
+        self.assertEqual(b"works again\n", output)
+        self.assertEqual(1, errors.count(b"does not answer"), errors)
 
 
 class BadInput(LocalTest):

@@ -84,6 +84,12 @@ void FakeAgent::send_garbage() {
 void FakeAgent::answer_nothing() {
   const auto guard = lock();
   is_mute_ = true;
+  is_pinging_ = false;
+}
+
+void FakeAgent::answer_only_pings() {
+  const auto guard = lock();
+  is_mute_ = true;
 }
 
 std::size_t FakeAgent::open_descriptors() {
@@ -160,7 +166,7 @@ void FakeAgent::handle(proto::ClientMessage&& message) {
     return;
   }
   if (message.is<"Ping">()) {
-    if (!is_mute_) {
+    if (is_pinging_) {
       send(proto::DaemonMessage::make<"Pong">());
     }
     return;

@@ -56,6 +56,7 @@ class FakeAgent {
   void die_at(std::size_t request);  // … instead of executing this one (1 = the next)
   void send_garbage();               // bytes that are no message
   void answer_nothing();             // from now on requests are read but never answered
+  void answer_only_pings();          // … but for those
 
   [[nodiscard]] int round_trips() const { return round_trips_; }
   void reset_counts() {
@@ -99,6 +100,7 @@ class FakeAgent {
   Interceptor interceptor_;
   std::size_t die_at_ = 0;
   bool is_mute_ = false;
+  bool is_pinging_ = true;
   std::vector<std::string> names_;
   std::atomic<int> round_trips_ = 0;
   std::atomic<std::size_t> requests_ = 0;

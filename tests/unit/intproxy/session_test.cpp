@@ -241,6 +241,21 @@ TEST(AgentLoss, SilentAgentIsNoticed) {
   EXPECT_EQ(answer.error, EIO);
 }
 
+TEST(LostAgent, RequestsThatAreNeverAnsweredFailThoughTheAgentAnswersPings) {
+  TestSession session({}, [](SessionOptions& options) {
+    options.ping_interval = std::chrono::milliseconds(50);
+    options.reply_limit = std::chrono::milliseconds(200);
+  });
+  session.agent.add("/f", {.content = "x"});
+  FakeHook hook = session.connect();
+  EXPECT_EQ(hook.open("/f", O_RDONLY).error, 0);
+  session.agent.answer_only_pings();
+  const Answer answer = hook.stat("/");
+  EXPECT_TRUE(answer.has_come);
+  EXPECT_EQ(answer.error, ETIMEDOUT);
+  EXPECT_EQ(hook.call(MessageType::kPing, "").error, 0) << "the session goes on";
+}
+
 // ---- hostile programs
 
 TEST(HostileProgram, BrokenPacketsCloseItsConnectionOnly) {
