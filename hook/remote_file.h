@@ -53,6 +53,12 @@ inline bool is_writable(const FileRecord& file) {
   return (file.open_flags.load(std::memory_order_relaxed) & O_ACCMODE) != O_RDONLY;
 }
 
+// What may block for as long as it likes: FIFOs, devices.
+bool is_special(FileRecord& file);
+// What the agent says of a read from a FIFO that nobody has opened for writing yet (towards us only:
+// others see an end of file, which is what it is without blocking).
+inline constexpr int kNoWriterYet = ENXIO;
+
 // Bits that open's F_GETFL never shows.
 inline constexpr int kOpenOnlyFlags = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC;
 

@@ -21,6 +21,18 @@ int metadata_of(FileRecord& file, local::Metadata& metadata) {
   return result_of(error);
 }
 
+bool is_special(FileRecord& file) {
+  if (file.metadata.mode == 0) {  // inherited through exec: not known yet
+    SavedErrno saved;
+    local::Metadata metadata = {};
+    if (metadata_of(file, metadata) != 0) {
+      return false;
+    }
+    file.metadata.mode = metadata.mode;
+  }
+  return !S_ISREG(file.metadata.mode) && !S_ISDIR(file.metadata.mode);
+}
+
 int metadata_at(const Target& target, int flags, local::Metadata& metadata) {
   if (int error = target.early_error()) {
     return fail_with(error);

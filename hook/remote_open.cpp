@@ -3,6 +3,7 @@
 
 #include "hook/ipc.h"
 #include "hook/remote_file.h"
+#include "hook/retry_wait.h"
 
 namespace mirrord::hook {
 namespace {
@@ -67,6 +68,51 @@ void fill_record(FileRecord& file, const local::OpenReply& reply, int flags) {
   file.metadata = reply.metadata;
 }
 
+bool is_fifo_at(const Target& target) {
+  local::Metadata metadata = {};
+  return metadata_at(target, 0, metadata) == 0 && S_ISFIFO(metadata.mode);
+}
+
+// Asks for the file. A FIFO that nobody reads is opened for writing as soon as somebody does.
+int ask_open(const Target& target, const local::OpenRequest& open, Answer& answer) {
+  iovec path = {const_cast<char*>(target.path()), target.length()};
+  RetryWait pause;
+  bool is_fifo = false;
+  while (true) {
+    const int error =
+        call({local::MessageType::kOpen, &open, sizeof open, &path, 1, -1}, answer, EIO);
+    const bool may_wait =
+        (open.flags & O_ACCMODE) == O_WRONLY && (open.flags & O_NONBLOCK) == 0 && error == ENXIO;
+    is_fifo = is_fifo || (may_wait && is_fifo_at(target));
+    if (!may_wait || !is_fifo) {
+      return error;
+    }
+    if (const int interrupted = pause.wait()) {
+      return interrupted;
+    }
+  }
+}
+
+// Opening a FIFO for reading waits until somebody has opened it for writing. Returns 0 or EINTR.
+int wait_for_writer(const local::OpenReply& reply, int flags) {
+  if (!S_ISFIFO(reply.metadata.mode) || (flags & (O_ACCMODE | O_NONBLOCK | O_PATH)) != O_RDONLY) {
+    return 0;
+  }
+  const local::RangeRequest nothing = {reply.handle, local::kAtPosition, 0, 0, 0};
+  RetryWait pause;
+  while (true) {
+    Answer answer;
+    const int error =
+        call({local::MessageType::kRead, &nothing, sizeof nothing, nullptr, 0, -1}, answer, EIO);
+    if (error != kNoWriterYet) {
+      return 0;  // whatever it is, the first read will tell
+    }
+    if (const int interrupted = pause.wait()) {
+      return interrupted;
+    }
+  }
+}
+
 }  // namespace
 
 mode_t apply_umask(mode_t mode) {
@@ -81,10 +127,15 @@ int remote_open(const Target& target, int flags, mode_t mode) {
   if ((flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE) {
     open.mode = apply_umask(mode);
   }
-  iovec path = {const_cast<char*>(target.path()), target.length()};
   local::OpenReply reply = {};
   Answer answer = {&reply, sizeof reply, nullptr, 0, 0, -1, true};
-  int error = call({local::MessageType::kOpen, &open, sizeof open, &path, 1, -1}, answer, EIO);
+  int error = ask_open(target, open, answer);
+  if (error == 0) {
+    error = wait_for_writer(reply, flags);
+    if (error != 0) {
+      close_handle(reply, flags);
+    }
+  }
   if (error != 0) {
     if (answer.descriptor >= 0) {
       raw(SYS_close, answer.descriptor);

@@ -2,6 +2,7 @@
 // through the shared window with read-ahead, or by message.
 #include "hook/ipc.h"
 #include "hook/remote_file.h"
+#include "hook/retry_wait.h"
 
 namespace mirrord::hook {
 namespace {
@@ -225,6 +226,26 @@ ssize_t read_windowed(FileRecord& file, int fd, const iovec* parts, int count, o
 
 // ---- files behind messages
 
+// One message. A FIFO or device without bytes is asked again and again, unless it was opened without
+// blocking.
+int read_piece(FileRecord& file, const local::RangeRequest& request, Answer& answer) {
+  RetryWait pause;
+  while (true) {
+    const int error =
+        call({local::MessageType::kRead, &request, sizeof request, nullptr, 0, -1}, answer, EIO);
+    if ((error != EAGAIN && error != kNoWriterYet) || !is_special(file)) {
+      return error;
+    }
+    if ((file.open_flags.load(std::memory_order_relaxed) & O_NONBLOCK) != 0) {
+      answer.data_size = 0;
+      return error == kNoWriterYet ? 0 : error;  // nobody writes: the end, as here
+    }
+    if (const int interrupted = pause.wait()) {
+      return interrupted;
+    }
+  }
+}
+
 ssize_t read_direct(FileRecord& file, const iovec* parts, int count, off_t offset) {
   ssize_t done = 0;
   for (int i = 0; i < count; ++i) {
@@ -236,15 +257,14 @@ ssize_t read_direct(FileRecord& file, const iovec* parts, int count, off_t offse
           file.handle, offset == kHere ? local::kAtPosition : static_cast<uint64_t>(offset + done),
           piece.iov_len, 0, 0};
       Answer answer = {nullptr, 0, &piece, 1, 0, -1, false};
-      int error =
-          call({local::MessageType::kRead, &request, sizeof request, nullptr, 0, -1}, answer, EIO);
+      int error = read_piece(file, request, answer);
       if (error != 0) {
         return done != 0 ? done : fail_with(error);
       }
       size_t got = least(answer.data_size, piece.iov_len);
       filled += got;
       done += static_cast<ssize_t>(got);
-      if (got < piece.iov_len) {
+      if (got < piece.iov_len || is_special(file)) {
         return done;
       }
     }

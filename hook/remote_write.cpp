@@ -1,10 +1,13 @@
 // hook/remote_write.cpp — writing remote files: into the stream that the intproxy drains, or by
 // message.
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "hook/ipc.h"
+#include "hook/patience.h"
 #include "hook/remote_file.h"
 #include "hook/report.h"
+#include "hook/retry_wait.h"
 
 namespace mirrord::hook {
 namespace {
@@ -25,6 +28,23 @@ int deferred_error(const FileRecord& file) {
   return __atomic_load_n(&slot.error, __ATOMIC_RELAXED);
 }
 
+// A slow agent may keep the stream full for long, a stopped intproxy may not.
+bool wait_for_room(int fd) {
+  while (true) {
+    const uint32_t limit = answer_limit_ms();
+    const long time[2] = {static_cast<long>(limit / 1000),
+                          static_cast<long>(limit % 1000) * 1'000'000};
+    pollfd entry = {fd, POLLOUT, 0};
+    const long ready = raw(SYS_ppoll, &entry, 1, time, nullptr, 0);
+    if (ready > 0) {
+      return true;
+    }
+    if (ready == 0 && !answers_ping()) {
+      return false;
+    }
+  }
+}
+
 // The intproxy drains the other end, so this waits for room at most. A regular file takes all.
 ssize_t write_stream(FileRecord& file, int fd, const char* data, size_t length) {
   if (int error = deferred_error(file)) {
@@ -32,8 +52,16 @@ ssize_t write_stream(FileRecord& file, int fd, const char* data, size_t length) 
   }
   size_t done = 0;
   while (done < length) {
-    long result = raw(SYS_sendto, fd, data + done, length - done, MSG_NOSIGNAL, nullptr, 0);
+    long result =
+        raw(SYS_sendto, fd, data + done, length - done, MSG_NOSIGNAL | MSG_DONTWAIT, nullptr, 0);
     if (result == -EINTR) {
+      continue;
+    }
+    if (result == -EAGAIN) {
+      if (!wait_for_room(fd)) {
+        report_silent_session();
+        return done != 0 ? static_cast<ssize_t>(done) : fail_with(EIO);
+      }
       continue;
     }
     if (result == -EPIPE || result == -ECONNRESET) {
@@ -51,8 +79,15 @@ ssize_t write_stream(FileRecord& file, int fd, const char* data, size_t length) 
   return static_cast<ssize_t>(done);
 }
 
+// Nobody reads the FIFO any more.
+void raise_broken_pipe() {
+  constexpr int kSigPipe = 13;
+  raw(SYS_tgkill, raw(SYS_getpid), raw(SYS_gettid), kSigPipe);
+}
+
 ssize_t write_message(FileRecord& file, const char* data, size_t length, off_t offset) {
   size_t done = 0;
+  RetryWait pause;
   do {
     iovec piece = {const_cast<char*>(data + done), least(length - done, local::kMaxData)};
     local::RangeRequest request = {
@@ -62,11 +97,22 @@ ssize_t write_message(FileRecord& file, const char* data, size_t length, off_t o
     Answer answer = {&reply, sizeof reply, nullptr, 0, 0, -1, false};
     int error =
         call({local::MessageType::kWrite, &request, sizeof request, &piece, 1, -1}, answer, EIO);
+    const bool blocks =
+        is_special(file) && (file.open_flags.load(std::memory_order_relaxed) & O_NONBLOCK) == 0;
+    if (error == EAGAIN && blocks) {
+      error = pause.wait();
+      if (error == 0) {
+        continue;
+      }
+    }
+    if (error == EPIPE && is_special(file)) {
+      raise_broken_pipe();
+    }
     if (error != 0) {
       return done != 0 ? static_cast<ssize_t>(done) : fail_with(error);
     }
     done += least(static_cast<size_t>(reply.count), piece.iov_len);
-    if (reply.count < piece.iov_len) {
+    if (reply.count < piece.iov_len && !blocks) {
       break;
     }
   } while (done < length);

@@ -175,6 +175,7 @@ FileCalls::Res<proto::OpenFileResponse> FileCalls::open(int base, const std::str
   if (open.kind == Kind::kRegular)
     open.size = info.st_size;
   open.is_append = options.append;
+  open.is_fifo = S_ISFIFO(info.st_mode);
   return proto::OpenFileResponse{insert(std::move(open))};
 }
 

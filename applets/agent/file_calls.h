@@ -34,6 +34,8 @@ class FileCalls {
   // From now on every open request takes a descriptor number, successful or not, so that the client
   // knows it before the answer.
   void number_all_opens() { numbers_all_opens_ = true; }
+  // The same clients repeat what would block on a FIFO or a device; for others it waits a moment.
+  [[nodiscard]] bool client_repeats() const { return numbers_all_opens_; }
 
   // The payload of the read that has just been carried out from memory, if it lies in a pipe: then
   // its response has none.
@@ -47,6 +49,7 @@ class FileCalls {
   struct Open {
     Fd fd;  // closed in a listing's own entry
     Kind kind = Kind::kOther;
+    bool is_fifo = false;
     bool takes_nowait = true;       // until RWF_NOWAIT is refused
     std::optional<bool> on_memory;  // once asked for
     bool is_append = false;

@@ -24,7 +24,7 @@ std::unexpected<ResponseError> failed(int error_number) {
 }
 
 // How long a call on a FIFO or a device may wait for the other side before it says EAGAIN. The
-// client's later requests wait behind it.
+// client's later requests wait behind it. Clients that repeat the call need no such wait.
 constexpr int kPatienceMs = 200;
 
 constexpr std::uint64_t kMaxBatch = 8192;
@@ -37,6 +37,22 @@ constexpr std::chrono::seconds kSlowFor{2};
 void wait_ready(int fd, short events) {
   pollfd entry{.fd = fd, .events = events, .revents = 0};
   ::poll(&entry, 1, kPatienceMs);
+}
+
+// Whether a FIFO that is open for reading is, or has been, open for writing since.
+bool has_writer_come(int fifo) {
+  pollfd entry{.fd = fifo, .events = POLLIN, .revents = 0};
+  ::poll(&entry, 1, 0);
+  if ((entry.revents & (POLLIN | POLLHUP)) != 0)
+    return true;
+  // There is no byte: tee says whether one could still come.
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+    return true;
+  const Fd out(ends[0]);
+  const Fd in(ends[1]);
+  const ssize_t count = ::tee(fifo, in.get(), 1, SPLICE_F_NONBLOCK);
+  return count > 0 || (count < 0 && errno == EAGAIN);
 }
 
 // One read at `offset`, or at the file position for -1. `flags` as for preadv2(2).
@@ -187,13 +203,15 @@ FileCalls::Res<proto::ReadFileResponse> FileCalls::read(std::uint64_t fd, std::u
   const bool is_cached_only = attempt == Attempt::kCached && !open.on_memory.value_or(false);
 
   if (open.kind == Kind::kOther) {
-    if (attempt == Attempt::kBlocking)
+    if (attempt == Attempt::kBlocking && !client_repeats())
       wait_ready(raw, POLLIN);
     const ssize_t count = read_once(raw, bytes.spare(), offset, 0);
     if (count < 0) {
-      would_block_ = errno == EAGAIN && attempt == Attempt::kCached;
+      would_block_ = errno == EAGAIN && attempt == Attempt::kCached && !client_repeats();
       return failed(errno);
     }
+    if (count == 0 && open.is_fifo && client_repeats() && !has_writer_come(raw))
+      return failed(ENXIO);
     bytes.commit(static_cast<std::size_t>(count));
   } else {
     if (is_cached_only && !open.takes_nowait) {
@@ -260,7 +278,7 @@ FileCalls::Res<proto::WriteFileResponse> FileCalls::write(std::uint64_t fd,
   open.position = -1;
   const auto begin = std::chrono::steady_clock::now();
   std::size_t written = 0;
-  if (open.kind == Kind::kOther && attempt == Attempt::kBlocking)
+  if (open.kind == Kind::kOther && attempt == Attempt::kBlocking && !client_repeats())
     wait_ready(raw, POLLOUT);
   do {
     const std::byte* from = bytes.data() + written;
@@ -271,7 +289,7 @@ FileCalls::Res<proto::WriteFileResponse> FileCalls::write(std::uint64_t fd,
     if (count < 0 && errno == EINTR)
       continue;
     if (count < 0 && written == 0) {
-      would_block_ = errno == EAGAIN && attempt == Attempt::kCached;
+      would_block_ = errno == EAGAIN && attempt == Attempt::kCached && !client_repeats();
       return failed(errno);
     }
     if (count <= 0)

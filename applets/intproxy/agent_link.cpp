@@ -318,6 +318,15 @@ bool AgentLink::is_overdue(Progress& progress, bool is_waiting) const {
 
 // Answers are matched by their order, so those given up leave a place for an answer to be dropped.
 template <class Callback>
+Callback AgentLink::dropped(const Callback& /*given_up*/) {
+  if constexpr (std::is_same_v<Callback, PendingFile>) {
+    return {[](auto&&) {}, nullptr};
+  } else {
+    return [](auto&&) {};
+  }
+}
+
+template <class Callback>
 void AgentLink::expire(Progress& progress, std::deque<Callback>& pending) {
   if (is_lost_ || !is_overdue(progress, !pending.empty())) {
     return;
@@ -325,7 +334,7 @@ void AgentLink::expire(Progress& progress, std::deque<Callback>& pending) {
   progress.since_ms = 0;
   std::deque<Callback> expired;
   for (Callback& reply : pending) {
-    expired.push_back(std::exchange(reply, [](auto&&) {}));
+    expired.push_back(std::exchange(reply, dropped(reply)));
   }
   for (Callback& reply : expired) {
     reply(std::unexpected(io_error(ETIMEDOUT)));
@@ -376,9 +385,7 @@ void AgentLink::fail_all_pending() {
       reply(std::unexpected(agent_lost_error()));
     }
   };
-  for (PendingFile& pending : std::exchange(pending_files_, {})) {
-    pending.reply(std::unexpected(agent_lost_error()));
-  }
+  fail_all(std::exchange(pending_files_, {}));
   fail_all(std::exchange(pending_environment_, {}));
   fail_all(std::exchange(pending_lookups_, {}));
   fail_all(std::exchange(pending_reverse_, {}));

@@ -158,6 +158,8 @@ class AgentLink {
   [[nodiscard]] bool is_overdue(Progress& progress, bool is_waiting) const;
   template <class Callback>
   void expire(Progress& progress, std::deque<Callback>& pending);
+  template <class Callback>
+  static Callback dropped(const Callback& given_up);  // what takes its place in the order
 
   void send_file(proto::FileRequest&& request, FileCallback reply);
   void refuse_reply(const proto::FileResponse& got, std::string_view expected);
@@ -214,6 +216,7 @@ class AgentLink {
   struct PendingFile {
     FileCallback reply;
     PartCallback part;
+    void operator()(FileOutcome outcome) { reply(std::move(outcome)); }
   };
   void hand_on_part();
 
