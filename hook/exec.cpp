@@ -8,6 +8,7 @@
 #include "hook/inheritance.h"
 #include "hook/original.h"
 #include "hook/session.h"
+#include "hook/spawn.h"
 
 extern "C" char** environ;
 
@@ -305,12 +306,18 @@ int hk_execveat(int directory, const char* path, char* const* arguments, char* c
 
 int hk_posix_spawn(pid_t* child, const char* path, const void* actions, const void* attributes,
                    char* const* arguments, char* const* variables) {
+  if (names_remote_files(actions)) {
+    return spawn_by_fork(child, path, false, actions, attributes, arguments, variables);
+  }
   SessionEnvironment right(variables);
   return ORIGINAL(posix_spawn)(child, path, actions, attributes, arguments, right.get());
 }
 
 int hk_posix_spawnp(pid_t* child, const char* file, const void* actions, const void* attributes,
                     char* const* arguments, char* const* variables) {
+  if (names_remote_files(actions)) {
+    return spawn_by_fork(child, file, true, actions, attributes, arguments, variables);
+  }
   SessionEnvironment right(variables);
   return ORIGINAL(posix_spawnp)(child, file, actions, attributes, arguments, right.get());
 }

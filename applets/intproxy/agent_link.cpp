@@ -2,6 +2,7 @@
 #include "applets/intproxy/agent_link.h"
 
 #include <cerrno>
+#include <type_traits>
 #include <utility>
 
 #include "proto/codec.h"

@@ -40,6 +40,20 @@ class Process(LocalTest):
         self.assertEqual(-signal.SIGKILL, process.returncode)
         # tearDown checks that everything else goes away by itself.
 
+    def test_spawned_programs_are_redirected_to_remote_files(self):
+        program = """
+import os
+actions = [(os.POSIX_SPAWN_OPEN, 0, '/app/version', os.O_RDONLY, 0),
+           (os.POSIX_SPAWN_OPEN, 1, '/data/spawned', os.O_WRONLY | os.O_CREAT, 0o640),
+           (os.POSIX_SPAWN_DUP2, 1, 2)]
+child = os.posix_spawnp('sh', ['sh', '-c', 'cat; echo error >&2; exit 7'], os.environ, file_actions=actions)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), open('/data/spawned').read().split())
+try: os.posix_spawnp('cat', ['cat'], os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, 0, '/data/no', 0, 0)])
+except FileNotFoundError: print('not found')
+"""
+        self.assertEqual("7 ['2.14.0', 'error']\nnot found\n", self.output(python_with(), "-c", program, mode="write"))
+        self.assertEqual(b"2.14.0\nerror\n", self.pod.read("/data/spawned"))
+
     def test_standard_input_and_output_are_pipes(self):
         data = os.urandom(2_000_000)
         self.assertEqual(data, self.run_remote("cat", stdin=data)[0])

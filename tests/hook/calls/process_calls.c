@@ -1,6 +1,7 @@
 // tests/hook/calls/process_calls.c — children of all kinds see the same files, and inherit open
 // ones.
 #include <pthread.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 
@@ -114,6 +115,76 @@ static void call_inherit(void) {
   close(fd);
 }
 
+// Redirections as a shell makes them, done by posix_spawn in the child.
+static void call_spawn_redirected(void) {
+  const char* path = in_base("spawned");
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t defaults;
+  pid_t child = 0;
+  char* arguments[] = {(char*)"cat", NULL};
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+  posix_spawn_file_actions_addopen(&actions, 0, in_base("text"), O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, path, O_WRONLY | O_CREAT | O_TRUNC, 0640);
+  CHECK(posix_spawnp(&child, "cat", &actions, &attributes, arguments, environ) == 0);
+  CHECK(getpgid(child) == child || getpgid(child) == -1);
+  check_child(child);
+  check_content(path, "line one\nline two\n");
+  posix_spawn_file_actions_destroy(&actions);
+
+  // The error of an action is the result; no child is left.
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 0, in_base("missing"), O_RDONLY, 0);
+  CHECK(posix_spawnp(&child, "cat", &actions, NULL, arguments, environ) == ENOENT);
+  CHECK_FAILS(waitpid(-1, NULL, WNOHANG), ECHILD);
+  posix_spawn_file_actions_destroy(&actions);
+
+  // Standard output and errors in one file; a descriptor that is closed.
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 2, path, O_WRONLY | O_APPEND, 0);
+  posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  posix_spawn_file_actions_addclose(&actions, 0);
+  char* shell[] = {(char*)"sh", (char*)"-c", (char*)"echo out; echo err >&2; read x || echo closed",
+                   NULL};
+  CHECK(posix_spawn(&child, "/bin/sh", &actions, NULL, shell, environ) == 0);
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child && status == 0);
+  posix_spawn_file_actions_destroy(&actions);
+  char data[200] = "";
+  int fd = open(path, O_RDONLY);
+  CHECK(read(fd, data, sizeof data - 1) > 0);
+  CHECK(strstr(data, "line two\nout\nerr\n") != NULL && strstr(data, "closed\n") != NULL);
+  close(fd);
+  CHECK(unlink(path) == 0);
+}
+
+static void call_spawn_in_directory(void) {
+  posix_spawn_file_actions_t actions;
+  pid_t child = 0;
+  char* arguments[] = {(char*)"sh", (char*)"-c", (char*)"ls > ../listed", NULL};
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addchdir_np(&actions, in_base("dir"));
+  CHECK(posix_spawn(&child, "/bin/sh", &actions, NULL, arguments, environ) == 0);
+  check_child(child);
+  posix_spawn_file_actions_destroy(&actions);
+  check_content(in_base("listed"), "a\nb\nc\n");
+  int directory = open(in_base("many"), O_RDONLY | O_DIRECTORY);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addfchdir_np(&actions, directory);
+  char* head[] = {(char*)"sh", (char*)"-c", (char*)"cat ../where > ../listed", NULL};
+  CHECK(posix_spawn(&child, "/bin/sh", &actions, NULL, head, environ) == 0);
+  check_child(child);
+  posix_spawn_file_actions_destroy(&actions);
+  close(directory);
+  check_content(in_base("listed"), getenv("CALLS_WHERE"));
+  CHECK(unlink(in_base("listed")) == 0);
+}
+
 static void call_inherit_writes(void) {
   const char* path = in_base("from children");
   int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0600);
@@ -182,6 +253,8 @@ static void call_fork_in_threads(void) {
 }
 
 const struct Call kProgramCalls[] = {
+    {"spawn redirected", call_spawn_redirected},
+    {"spawn in a directory", call_spawn_in_directory},
     {"fork and exec", call_fork_exec},
     {"exec repairs the environment", call_exec_environment},
     {"posix_spawn", call_posix_spawn},
