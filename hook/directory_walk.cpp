@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "hook/directory_stream.h"
+#include "hook/musl_glob.h"
 #include "hook/original.h"
 #include "hook/remote_file.h"
 
@@ -89,7 +90,8 @@ DIR* open_stream_at(int directory, const char* path) {
   return stream;
 }
 
-// ---- glob: glibc reads directories through functions of ours when it is told to
+// ---- glob: glibc reads directories through functions of ours when it is told to; for musl the whole
+// work is done here (musl_glob.h)
 
 void close_stream(void* stream) {
   hk_closedir(static_cast<DIR*>(stream));
@@ -229,7 +231,10 @@ int hk_scandirat(int directory, const char* path, struct dirent*** list,
 int hk_glob(const char* pattern, int flags, int (*on_error)(const char*, int), void* result) {
   bool ours_to_do = pattern != nullptr && files_active() &&
                     (pattern[0] == '/' || has_remote_working_directory()) &&
-                    (flags & GLOB_ALTDIRFUNC) == 0 && is_glibc();
+                    (flags & GLOB_ALTDIRFUNC) == 0;
+  if (ours_to_do && !is_glibc()) {
+    return glob_as_musl(pattern, flags, on_error, result);
+  }
   if (ours_to_do) {
     auto* found = static_cast<glob_t*>(result);
     found->gl_closedir = close_stream;

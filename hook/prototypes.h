@@ -10,7 +10,9 @@
 // Types that rows of the table name.
 struct FTW;
 struct addrinfo;
+struct aiocb;
 struct dirent;
+struct file_handle;
 struct hostent;
 struct ifaddrs;
 struct mmsghdr;

@@ -1,4 +1,5 @@
 // tests/hook/calls/data_calls.c — reading, writing, seeking, mapping and copying.
+#include <aio.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -281,7 +282,54 @@ static void call_fork_position(void) {
   CHECK(unlink(in_base("shared")) == 0);
 }
 
+// Never the bytes of a placeholder: the right ones, or an error that lets programs read themselves.
+static void call_aio(void) {
+  char data[64 * 1024] = "";
+  struct aiocb control = {0};
+  const struct aiocb* list[] = {&control};
+  control.aio_fildes = open(in_base("big"), O_RDONLY);
+  control.aio_buf = data;
+  control.aio_nbytes = sizeof data;
+  control.aio_offset = 230000;
+  CHECK(aio_read(&control) == 0);
+  while (aio_error(&control) == EINPROGRESS) {
+    aio_suspend(list, 1, NULL);
+  }
+  CHECK(aio_error(&control) == 0 && aio_return(&control) == (ssize_t)sizeof data);
+  CHECK(data[0] == 'a' + 230000 % 23 && data[60000] == 'a' + 290000 % 23);
+  struct aiocb* both[] = {&control, NULL};
+  control.aio_lio_opcode = LIO_READ;
+  control.aio_offset = 23;
+  control.aio_nbytes = 5;
+  CHECK(lio_listio(LIO_WAIT, both, 2, NULL) == 0);
+  CHECK(aio_return(&control) == 5 && memcmp(data, "abcde", 5) == 0);
+  close(control.aio_fildes);
+
+  make_file(in_base("asynchronous"), "0123456789");
+  control.aio_fildes = open(in_base("asynchronous"), O_RDWR);
+  control.aio_offset = 2;
+  memcpy(data, "HELLO", 5);
+  if (is_remote) {
+    CHECK_FAILS(aio_write(&control), ENOSYS);
+    CHECK_FAILS(aio_read(&control), ENOSYS);
+  } else {
+    CHECK(aio_write(&control) == 0);
+    while (aio_error(&control) == EINPROGRESS) {
+      aio_suspend(list, 1, NULL);
+    }
+    CHECK(aio_return(&control) == 5);
+    CHECK(aio_fsync(O_SYNC, &control) == 0);
+    while (aio_error(&control) == EINPROGRESS) {
+      aio_suspend(list, 1, NULL);
+    }
+    check_content(in_base("asynchronous"), "01HELLO789");
+  }
+  close(control.aio_fildes);
+  CHECK(unlink(in_base("asynchronous")) == 0);
+}
+
 const struct Call kDataCalls[] = {
+    {"aio", call_aio},
     {"read to the end", call_read_big},
     {"read anywhere", call_read_random},
     {"readv", call_readv},

@@ -4,6 +4,10 @@
 #include <glob.h>
 #include <sys/stat.h>
 
+#ifdef __GLIBC__
+#include <fts.h>
+#endif
+
 #include "calls.h"
 
 // The folder "dir" holds a, b and c.
@@ -99,7 +103,6 @@ static void call_scandir(void) {
   CHECK(scandir(in_base("missing"), &entries, NULL, NULL) == -1 && errno == ENOENT);
 }
 
-#ifdef __GLIBC__
 static void call_glob(void) {
   glob_t found = {0};
   CHECK(glob(in_base("dir/*"), 0, NULL, &found) == 0);
@@ -110,6 +113,82 @@ static void call_glob(void) {
   CHECK(glob(in_base("*/b"), 0, NULL, &found) == 0);
   CHECK(found.gl_pathc == 1);
   globfree(&found);
+  CHECK(glob(in_base("dir/[bc]"), GLOB_DOOFFS, NULL, &found) == 0);
+  CHECK(glob(in_base("wher?"), GLOB_APPEND | GLOB_DOOFFS, NULL, &found) == 0);
+  CHECK(found.gl_pathc == 3 && found.gl_pathv[3] == NULL);
+  CHECK(strcmp(found.gl_pathv[2], in_base("where")) == 0);
+  globfree(&found);
+  CHECK(glob(in_base("di*"), GLOB_MARK, NULL, &found) == 0);
+  CHECK(strcmp(found.gl_pathv[0], in_base("dir/")) == 0);
+  globfree(&found);
+  CHECK(glob(in_base("none*"), GLOB_NOCHECK, NULL, &found) == 0);
+  CHECK(strcmp(found.gl_pathv[0], in_base("none*")) == 0);
+  globfree(&found);
+  CHECK(glob(in_base("te\\xt"), 0, NULL, &found) == 0 && found.gl_pathc == 1);
+  globfree(&found);
+  CHECK(glob(in_base("many/*name 1*7"), GLOB_NOSORT, NULL, &found) == 0);
+  CHECK(found.gl_pathc == 61);
+  globfree(&found);
+}
+
+#ifdef __GLIBC__
+
+static int by_name(const FTSENT** a, const FTSENT** b) {
+  return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static void call_fts(void) {
+  char* paths[] = {(char*)in_base("dir"), (char*)in_base("link"), (char*)in_base("missing"), NULL};
+  FTS* walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, by_name);
+  CHECK(walk != NULL);
+  char seen[200] = "";
+  const FTSENT* entry;
+  while ((entry = fts_read(walk)) != NULL) {
+    char word[64];
+    snprintf(word, sizeof word, "%s:%d:%d ", entry->fts_name, entry->fts_info, entry->fts_level);
+    strcat(seen, word);
+    CHECK(strcmp(entry->fts_path + entry->fts_pathlen - entry->fts_namelen, entry->fts_name) == 0);
+    CHECK(entry->fts_info == FTS_NS || entry->fts_statp->st_mode != 0);
+    CHECK(entry->fts_info != FTS_NS || entry->fts_errno == ENOENT);
+  }
+  CHECK(errno == 0);
+  CHECK(fts_close(walk) == 0);
+  char expected[200];
+  snprintf(expected, sizeof expected,
+           "dir:%d:0 a:%d:1 b:%d:1 c:%d:1 dir:%d:0 link:%d:0 missing:%d:0 ", FTS_D, FTS_F, FTS_F,
+           FTS_F, FTS_DP, FTS_SL, FTS_NS);
+  if (strcmp(seen, expected) != 0) {
+    dprintf(2, "%s\nnot\n%s\n", seen, expected);
+    CHECK(!"the walk is the wrong one");
+  }
+
+  // Children ahead, a subtree left out, a link followed, the end before the end.
+  char* base[] = {(char*)base_path, NULL};
+  walk = fts_open(base, FTS_PHYSICAL, by_name);
+  CHECK(fts_children(walk, 0) != NULL);
+  FTSENT* root = fts_read(walk);
+  CHECK(root->fts_info == FTS_D);
+  CHECK(fts_children(walk, FTS_NAMEONLY) != NULL);
+  FTSENT* child = fts_children(walk, 0);
+  CHECK(strcmp(child->fts_name, "big") == 0);
+  for (; child != NULL; child = child->fts_link) {
+    if (strcmp(child->fts_name, "many") == 0) {
+      fts_set(walk, child, FTS_SKIP);
+    } else if (strcmp(child->fts_name, "link") == 0) {
+      fts_set(walk, child, FTS_FOLLOW);
+    }
+  }
+  int files_seen = 0;
+  bool was_followed = false;
+  while ((entry = fts_read(walk)) != NULL && strcmp(entry->fts_name, "text") != 0) {
+    CHECK(strcmp(entry->fts_name, "many") != 0);
+    was_followed =
+        was_followed || (strcmp(entry->fts_name, "link") == 0 && entry->fts_info == FTS_F);
+    ++files_seen;
+  }
+  CHECK(entry != NULL && was_followed && files_seen >= 8);
+  CHECK(fts_close(walk) == 0);
+  CHECK(fts_open(paths, 0x4000, NULL) == NULL && errno == EINVAL);
 }
 
 static void call_getdents(void) {
@@ -129,7 +208,7 @@ static void call_getdents(void) {
   close(fd);
 }
 #else
-static void call_glob(void) {}
+static void call_fts(void) {}
 static void call_getdents(void) {}
 #endif
 
@@ -163,13 +242,9 @@ static void call_ftw(void) {
 }
 
 const struct Call kDirectoryCalls[] = {
-    {"readdir", call_readdir},
-    {"fdopendir", call_fdopendir},
-    {"seekdir", call_seekdir},
-    {"many entries", call_many_entries},
-    {"scandir", call_scandir},
-    {"glob", call_glob},
-    {"getdents64", call_getdents},
-    {"ftw", call_ftw},
-    {NULL, NULL},
+    {"readdir", call_readdir}, {"fdopendir", call_fdopendir},
+    {"seekdir", call_seekdir}, {"many entries", call_many_entries},
+    {"scandir", call_scandir}, {"glob", call_glob},
+    {"fts", call_fts},         {"getdents64", call_getdents},
+    {"ftw", call_ftw},         {NULL, NULL},
 };
