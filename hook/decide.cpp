@@ -188,8 +188,8 @@ uint8_t classify_path(const local::PathAutomaton& automaton, const char* path, s
 }
 
 Target::Target(int directory, const char* path, bool write, bool may_be_empty) : path_(path) {
-  if (path == nullptr && !may_be_empty) {
-    return;
+  if (MIRRORD_UNLIKELY(!is_pointer(path)) && (path != nullptr || !may_be_empty)) {
+    return;  // the original's to refuse
   }
   if (path != nullptr && path[0] == '/') {
     if (files_active()) {

@@ -29,7 +29,10 @@ class Target {
 
   // A path relative to the working directory is local, unless that was set to a remote one.
   Target(const char* path, bool write) : path_(path) {
-    if (path != nullptr && path[0] == '/') {
+    if (MIRRORD_UNLIKELY(!is_pointer(path))) {
+      return;  // the original's to refuse
+    }
+    if (path[0] == '/') {
       if (files_active()) {
         decide(write);
       }

@@ -61,6 +61,20 @@ class SavedErrno {
   int value_;
 };
 
+// Whether a program's pointer can point anywhere: not into the first page, not out of the user's part
+// of the address space. Others go on to the kernel, which says EFAULT.
+inline bool is_pointer(const void* pointer) {
+  constexpr uintptr_t kFirstPage = 4096;
+#if defined(__aarch64__)
+  constexpr uintptr_t kTag = uintptr_t{0xFF} << 56;  // ignored by the processor
+  constexpr uintptr_t kEnd = uintptr_t{1} << 52;
+#else
+  constexpr uintptr_t kTag = 0;
+  constexpr uintptr_t kEnd = uintptr_t{1} << 47;
+#endif
+  return (reinterpret_cast<uintptr_t>(pointer) & ~kTag) - kFirstPage < kEnd - kFirstPage;
+}
+
 template <class T>
 inline T least(T a, T b) {
   return a < b ? a : b;

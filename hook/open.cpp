@@ -39,7 +39,7 @@ int named_descriptor(const char* path) {
 // A remote file under its descriptor's name: the name leads to a placeholder or to one end of a
 // stream, so the descriptor is copied.
 int copy_named(const char* path, int flags) {
-  if (fd_table_end.load(std::memory_order_relaxed) == 0 || path == nullptr ||
+  if (fd_table_end.load(std::memory_order_relaxed) == 0 || !is_pointer(path) ||
       (!starts_with(path, "/dev/") && !starts_with(path, "/proc/self/fd/")) || !is_active()) {
     return -1;
   }

@@ -70,7 +70,7 @@ void fill_statx(struct statx* status, const Metadata& metadata) {
 }
 
 int stat_target(const Target& target, int flags, struct stat* status) {
-  if (status == nullptr) {
+  if (!is_pointer(status)) {
     return fail_with(EFAULT);
   }
   Metadata metadata = {};
@@ -111,7 +111,7 @@ int local_stat_fd(int fd, struct stat* status) {
 int stat_fd(int fd, struct stat* status) {
   REMOTE_FILE_OR(fd, local_stat_fd(fd, status))
   Metadata metadata = {};
-  if (status == nullptr) {
+  if (!is_pointer(status)) {
     return fail_with(EFAULT);
   }
   if (metadata_of(record->file, metadata) != 0) {
@@ -222,7 +222,7 @@ int hk_statx(int directory, const char* path, int flags, unsigned mask, struct s
                : static_cast<int>(
                      to_errno(raw(SYS_statx, directory, target.path(), flags, mask, status)));
   }
-  if (status == nullptr) {
+  if (!is_pointer(status)) {
     return fail_with(EFAULT);
   }
   if ((mask & STATX__RESERVED) != 0) {
@@ -260,6 +260,9 @@ int hk_statfs(const char* path, struct statfs* status) {
   if (MIRRORD_LIKELY(target.is_local())) {
     return ORIGINAL(statfs)(target.path(), status);
   }
+  if (!is_pointer(status)) {
+    return fail_with(EFAULT);
+  }
   FsMetadata metadata = {};
   if (fs_metadata_at(target, metadata) != 0) {
     return -1;
@@ -270,6 +273,9 @@ int hk_statfs(const char* path, struct statfs* status) {
 
 int hk_fstatfs(int fd, struct statfs* status) {
   REMOTE_FILE_OR(fd, ORIGINAL(fstatfs)(fd, status))
+  if (!is_pointer(status)) {
+    return fail_with(EFAULT);
+  }
   FsMetadata metadata = {};
   if (fs_metadata_of(record->file, metadata) != 0) {
     return -1;
@@ -283,6 +289,9 @@ int hk_statvfs(const char* path, struct statvfs* status) {
   if (MIRRORD_LIKELY(target.is_local())) {
     return ORIGINAL(statvfs)(target.path(), status);
   }
+  if (!is_pointer(status)) {
+    return fail_with(EFAULT);
+  }
   FsMetadata metadata = {};
   if (fs_metadata_at(target, metadata) != 0) {
     return -1;
@@ -293,6 +302,9 @@ int hk_statvfs(const char* path, struct statvfs* status) {
 
 int hk_fstatvfs(int fd, struct statvfs* status) {
   REMOTE_FILE_OR(fd, ORIGINAL(fstatvfs)(fd, status))
+  if (!is_pointer(status)) {
+    return fail_with(EFAULT);
+  }
   FsMetadata metadata = {};
   if (fs_metadata_of(record->file, metadata) != 0) {
     return -1;

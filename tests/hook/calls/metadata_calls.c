@@ -1,5 +1,6 @@
 // tests/hook/calls/metadata_calls.c — the stat, statfs and access families, links, attributes.
 #include <sys/inotify.h>
+#include <sys/ipc.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -227,7 +228,67 @@ static void call_inotify(void) {
   close(fd);
 }
 
+static void call_rare(void) {
+  struct stat status;
+  CHECK(stat(in_base("text"), &status) == 0);
+  const key_t key = ftok(in_base("text"), 7);
+  CHECK((key & 0xFFFF) == (key_t)(status.st_ino & 0xFFFF) && (key >> 24 & 0xFF) == 7);
+  CHECK_FAILS(ftok(in_base("missing"), 7), ENOENT);
+  CHECK(pathconf(in_base("text"), _PC_NAME_MAX) == 255);
+  if (is_remote) {
+    CHECK_FAILS(pathconf(in_base("missing"), _PC_NAME_MAX), ENOENT);
+  }
+#ifdef __GLIBC__
+  struct file_handle handle = {0};
+  int mount = 0;
+  errno = 0;
+  CHECK(name_to_handle_at(AT_FDCWD, in_base("text"), &handle, &mount, 0) == -1);
+  CHECK(errno == EOPNOTSUPP || (!is_remote && errno == EOVERFLOW));
+#endif
+}
+
+// Pointers that cannot be a program's: the errno of the kernel, whatever the working directory.
+static void call_bad_pointers(void) {
+  char* const bad[] = {NULL, (char*)1, (char*)4095, (char*)0x8000000000000000, (char*)-8};
+  struct stat status;
+  struct statfs room;
+  char text[8];
+  int directory = open(in_base("dir"), O_RDONLY | O_DIRECTORY);
+  for (unsigned i = 0; i < sizeof bad / sizeof bad[0]; ++i) {
+    CHECK_FAILS(open(bad[i], O_RDONLY), EFAULT);
+    CHECK_FAILS(open(bad[i], O_RDWR | O_CREAT, 0600), EFAULT);
+    CHECK_FAILS(openat(directory, bad[i], O_RDONLY), EFAULT);
+    CHECK_FAILS(creat(bad[i], 0600), EFAULT);
+    CHECK_FAILS(stat(bad[i], &status), EFAULT);
+    CHECK_FAILS(lstat(bad[i], &status), EFAULT);
+    CHECK_FAILS(fstatat(directory, bad[i], &status, 0), EFAULT);
+    CHECK_FAILS(statfs(bad[i], &room), EFAULT);
+    CHECK_FAILS(access(bad[i], R_OK), EFAULT);
+    CHECK_FAILS(mkdir(bad[i], 0700), EFAULT);
+    CHECK_FAILS(unlink(bad[i]), EFAULT);
+    CHECK_FAILS(unlinkat(directory, bad[i], 0), EFAULT);
+    CHECK_FAILS(rmdir(bad[i]), EFAULT);
+    CHECK_FAILS(rename(bad[i], bad[i]), EFAULT);
+    CHECK_FAILS(truncate(bad[i], 0), EFAULT);
+    CHECK_FAILS(chmod(bad[i], 0600), EFAULT);
+    CHECK_FAILS(chown(bad[i], 0, 0), EFAULT);
+    CHECK_FAILS(readlink(bad[i], text, sizeof text), EFAULT);
+    CHECK_FAILS(chdir(bad[i]), EFAULT);
+    CHECK_FAILS(symlink(bad[i], bad[i]), EFAULT);
+    CHECK_FAILS(link(bad[i], bad[i]), EFAULT);
+    CHECK(fopen(bad[i], "r") == NULL && errno == EFAULT);
+    if (is_remote) {  // where the answer goes; C libraries write there before they ask
+      CHECK_FAILS(stat(in_base("text"), (struct stat*)bad[i]), EFAULT);
+      CHECK_FAILS(statfs(in_base("text"), (struct statfs*)bad[i]), EFAULT);
+      CHECK_FAILS(readlink(in_base("link"), bad[i], 8), EFAULT);
+    }
+  }
+  close(directory);
+}
+
 const struct Call kMetadataCalls[] = {
+    {"bad pointers", call_bad_pointers},
+    {"rare", call_rare},
     {"stat", call_stat},
     {"fstat", call_fstat},
     {"stat of a written file", call_stat_of_written},
