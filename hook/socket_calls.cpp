@@ -38,7 +38,7 @@ Record* socket_record(int fd, local::Transport transport) {
 }
 
 int bind_for_relay(int fd, local::Transport transport, const local::Address& remote,
-                   local::Address* own) {
+                   local::Address* own, bool* is_ours) {
   sockaddr_storage storage = {};
   socklen_t length = sizeof storage;
   const long named = raw(SYS_getsockname, fd, &storage, &length);
@@ -53,7 +53,12 @@ int bind_for_relay(int fd, local::Transport transport, const local::Address& rem
   if (remote.family == AF_INET) {
     loopback.data[3] = 1;
   }
-  if (!to_local(reinterpret_cast<sockaddr*>(&storage), length, own) || own->port == 0) {
+  const bool is_unbound =
+      !to_local(reinterpret_cast<sockaddr*>(&storage), length, own) || own->port == 0;
+  if (is_ours != nullptr) {
+    *is_ours = is_unbound;
+  }
+  if (is_unbound) {
     // A datagram socket may talk to other peers later: it stays open to all addresses.
     sockaddr_storage wanted;
     local::Address any = loopback;
@@ -85,9 +90,9 @@ bool is_bypassed_by_intproxy(local::Transport transport, const local::Address& r
 }
 
 int request_connection(local::Transport transport, bool wait, const local::Address& remote,
-                       const local::Address& own, local::ConnectReply* reply) {
+                       const local::Address& own, local::ConnectReply* reply, int socket) {
   const local::ConnectRequest fixed = {transport, wait ? 1U : 0U, remote, own};
-  const Request request = {local::MessageType::kConnect, &fixed, sizeof fixed, nullptr, 0, -1};
+  const Request request = {local::MessageType::kConnect, &fixed, sizeof fixed, nullptr, 0, socket};
   Answer answer = {reply, sizeof *reply, nullptr, 0, 0, -1, false};
   return call(request, answer, ECONNREFUSED);
 }

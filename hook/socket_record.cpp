@@ -73,7 +73,18 @@ bool add_association(SocketRecord& socket, const local::Address& remote,
   }
 }
 
+bool release_from_intproxy(SocketRecord& socket) {
+  if (!socket.has_come_along) {
+    return false;
+  }
+  socket.has_come_along = false;
+  const local::ConnectionRequest message = {socket.connection};
+  notify({local::MessageType::kReleaseSocket, &message, sizeof message, nullptr, 0, -1});
+  return true;
+}
+
 void socket_record_closed(SocketRecord& socket) {
+  release_from_intproxy(socket);
   if (socket.listening_port != 0) {
     const local::ListeningRequest fixed = {socket.listening_port, 0};
     notify({local::MessageType::kListening, &fixed, sizeof fixed, nullptr, 0, -1});

@@ -25,12 +25,16 @@ struct SocketRecord {
   local::Transport transport;
   uint16_t listening_port;  // not 0: told to the intproxy, to be taken back at the end
   bool is_connected;        // `remote`, `relay` and `connection` hold
+  bool has_come_along;      // the intproxy has the socket too
   uint64_t connection;
   local::Address remote;  // what the program connected to
   local::Address relay;   // what its socket is really connected to
   local::Address local;   // the agent's address; family 0: not known yet
   std::atomic<AssociationPage*> associations;
 };
+
+// The intproxy closes its copy of the socket; whether it had one.
+bool release_from_intproxy(SocketRecord& socket);
 
 // The last descriptor of the socket is closed.
 void socket_record_closed(SocketRecord& socket);

@@ -45,19 +45,28 @@ int connect_to_relay(int fd, Record* record, const local::Address& remote,
 
 int connect_remotely(int fd, local::Transport transport, const local::Address& remote) {
   local::Address own = {};
+  bool is_ours = false;
   if (remote.family != AF_UNIX) {
-    const int error = bind_for_relay(fd, transport, remote, &own);
+    const int error = bind_for_relay(fd, transport, remote, &own, &is_ours);
     if (error != 0) {
       return fail_with(error);
     }
   }
   const bool wait = transport != local::Transport::kDatagram && !is_non_blocking(fd);
   local::ConnectReply reply = {};
-  const int error = request_connection(transport, wait, remote, own, &reply);
+  bool comes_along = is_ours && transport == local::Transport::kDatagram;
+  {
+    RecordRef known(fd, RecordType::kSocket);  // connected before, to another peer
+    comes_along = (known && release_from_intproxy(known->socket)) || comes_along;
+  }
+  const int error = request_connection(transport, wait, remote, own, &reply, comes_along ? fd : -1);
   if (error != 0) {
     return fail_with(error);
   }
   Record* record = socket_record(fd, transport);
+  if (record != nullptr) {
+    record->socket.has_come_along = comes_along;
+  }
   return record != nullptr ? connect_to_relay(fd, record, remote, reply) : fail_with(ENOBUFS);
 }
 

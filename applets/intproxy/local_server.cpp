@@ -25,6 +25,7 @@ bool is_one_way(local::MessageType type) {
     case local::MessageType::kLog:
     case local::MessageType::kNudge:
     case local::MessageType::kListening:
+    case local::MessageType::kReleaseSocket:
       return true;
     default:
       return false;

@@ -69,6 +69,13 @@ void Outgoing::register_handlers() {
       entry->second->await_outcome(std::move(call), -1);
     }
   });
+  session_.handle(MessageType::kReleaseSocket, [this](Process&, Request&& request, Call) {
+    const auto wanted = request.fixed<local::ConnectionRequest>();
+    const auto entry = wanted ? entries_.find(wanted->connection) : entries_.end();
+    if (entry != entries_.end() && entry->second->kind() == AgentLink::Outgoing::kUdp) {
+      static_cast<OutgoingDatagram&>(*entry->second).release_program_socket();
+    }
+  });
   session_.handle(MessageType::kListening, [this](Process& process, Request&& request, Call) {
     if (const auto listening = request.fixed<local::ListeningRequest>()) {
       filter_.set_listening(process.key, listening->port, listening->is_listening != 0);
@@ -87,31 +94,33 @@ void Outgoing::register_handlers() {
 
 // ---- requests of programs
 
-void Outgoing::on_connect(Process& process, const Request& request, Call call) {
+void Outgoing::on_connect(Process& process, Request& request, Call call) {
   const auto wanted = request.fixed<local::ConnectRequest>();
   if (!wanted || !is_complete(*wanted)) {
     call.fail(EINVAL);
     return;
   }
+  Fd socket = request.descriptors.empty() ? Fd() : std::move(request.descriptors.front());
   const auto remote = endpoint_of(wanted->remote);
   if (!remote) {
-    open(*wanted, process.key, std::move(call));
+    open(*wanted, process.key, std::move(socket), std::move(call));
     return;
   }
-  filter_.decide(
-      wanted->transport, *remote,
-      [this, wanted = *wanted, key = process.key, call = std::move(call)](bool is_local) mutable {
-        if (is_local) {
-          call.answer(only_state(local::ConnectState::kBypass));
-        } else if (wanted.local.family == 0) {
-          call.answer(only_state(local::ConnectState::kPending));
-        } else {
-          open(wanted, key, std::move(call));
-        }
-      });
+  filter_.decide(wanted->transport, *remote,
+                 [this, wanted = *wanted, key = process.key, socket = std::move(socket),
+                  call = std::move(call)](bool is_local) mutable {
+                   if (is_local) {
+                     call.answer(only_state(local::ConnectState::kBypass));
+                   } else if (wanted.local.family == 0) {
+                     call.answer(only_state(local::ConnectState::kPending));
+                   } else {
+                     open(wanted, key, std::move(socket), std::move(call));
+                   }
+                 });
 }
 
-void Outgoing::open(const local::ConnectRequest& request, std::uint64_t process_key, Call call) {
+void Outgoing::open(const local::ConnectRequest& request, std::uint64_t process_key, Fd socket,
+                    Call call) {
   if (agent().is_lost()) {
     call.fail(ECONNREFUSED);
   } else if (request.remote.family == AF_UNIX) {
@@ -119,7 +128,7 @@ void Outgoing::open(const local::ConnectRequest& request, std::uint64_t process_
   } else if (request.transport == local::Transport::kStream) {
     open_tcp(request, std::move(call));
   } else if (request.transport == local::Transport::kDatagram) {
-    open_udp(request, process_key, std::move(call));
+    open_udp(request, process_key, std::move(socket), std::move(call));
   } else {
     call.fail(EPROTONOSUPPORT);  // SCTP: the wire has no word for it
   }
@@ -164,7 +173,7 @@ void Outgoing::open_unix(const local::ConnectRequest& request, Call call) {
   start(std::move(entry), relay, request, std::move(call));
 }
 
-void Outgoing::open_udp(const local::ConnectRequest& request, std::uint64_t process_key,
+void Outgoing::open_udp(const local::ConnectRequest& request, std::uint64_t process_key, Fd socket,
                         Call call) {
   const auto program = endpoint_of(request.local);
   if (!program) {
@@ -173,6 +182,7 @@ void Outgoing::open_udp(const local::ConnectRequest& request, std::uint64_t proc
   }
   auto entry =
       std::make_unique<OutgoingDatagram>(*this, next_id_++, *to_wire(request.remote), process_key);
+  entry->keep_program_socket(std::move(socket));
   const Result<net::Endpoint> relay = entry->open(*program);
   if (!relay) {
     session_.log().error(relay.error().what);

@@ -47,11 +47,12 @@ class Outgoing final : public Part, public OutgoingHub {
   };
 
   void register_handlers();
-  void on_connect(Process& process, const Request& request, Call call);
-  void open(const local::ConnectRequest& request, std::uint64_t process_key, Call call);
+  void on_connect(Process& process, Request& request, Call call);
+  void open(const local::ConnectRequest& request, std::uint64_t process_key, Fd socket, Call call);
   void open_tcp(const local::ConnectRequest& request, Call call);
   void open_unix(const local::ConnectRequest& request, Call call);
-  void open_udp(const local::ConnectRequest& request, std::uint64_t process_key, Call call);
+  void open_udp(const local::ConnectRequest& request, std::uint64_t process_key, Fd socket,
+                Call call);
   void start(std::unique_ptr<OutgoingEntry> entry, const local::Address& relay,
              const local::ConnectRequest& request, Call call);
   [[nodiscard]] int grace_ms(const local::ConnectRequest& request) const;

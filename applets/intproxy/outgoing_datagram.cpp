@@ -15,8 +15,15 @@ OutgoingDatagram::OutgoingDatagram(OutgoingHub& hub, std::uint64_t id, proto::So
       used_at_ms_(hub.loop().now_ms()) {}
 
 Result<net::Endpoint> OutgoingDatagram::open(const net::Endpoint& program) {
-  net::Endpoint own{
-      program.ip.is_v6 ? net::IpAddress::v6_loopback() : net::IpAddress::v4(127, 0, 0, 1), 0};
+  program_ = program;
+  MIRRORD_TRY(socket, make_socket(0));
+  adopt(std::move(socket));
+  return own_;
+}
+
+Result<Fd> OutgoingDatagram::make_socket(std::uint16_t port) {
+  const net::Endpoint own{
+      program_.ip.is_v6 ? net::IpAddress::v6_loopback() : net::IpAddress::v4(127, 0, 0, 1), port};
   Fd socket(::socket(own.ip.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_storage storage;
   socklen_t length = own.to_sockaddr(storage);
@@ -24,16 +31,26 @@ Result<net::Endpoint> OutgoingDatagram::open(const net::Endpoint& program) {
     return fail_system("open a UDP socket on loopback", errno);
   }
   ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &length);
-  own = net::Endpoint::from_sockaddr(storage).value_or(own);
-  length = program.to_sockaddr(storage);
+  own_ = net::Endpoint::from_sockaddr(storage).value_or(own);
+  length = program_.to_sockaddr(storage);
   // From now on only the program's own packets get in.
   if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0) {
-    return fail_system("connect a UDP socket to " + program.to_string(), errno);
+    return fail_system("connect a UDP socket to " + program_.to_string(), errno);
   }
+  return socket;
+}
+
+void OutgoingDatagram::adopt(Fd socket) {
   socket_ = std::make_unique<net::PacketSocket>(
       hub_.loop(), std::move(socket), net::PacketSocket::Kind::kDatagram,
-      [this] { return hub_.receive_buffer().space(); }, program.to_string());
-  return own;
+      [this] { return hub_.receive_buffer().space(); }, program_.to_string());
+}
+
+void OutgoingDatagram::start_reading() {
+  net::PacketSocket::Handlers handlers;
+  handlers.received = [this](std::size_t count) { received(count); };
+  handlers.failed = [this](const Error&) { hub_.erase(*this); };  // the program is not there
+  socket_->start(std::move(handlers));
 }
 
 void OutgoingDatagram::opened() {
@@ -46,10 +63,7 @@ void OutgoingDatagram::opened() {
     return;
   }
   is_started_ = true;
-  net::PacketSocket::Handlers handlers;
-  handlers.received = [this](std::size_t count) { received(count); };
-  handlers.failed = [this](const Error&) { hub_.erase(*this); };  // the program is not there
-  socket_->start(std::move(handlers));
+  start_reading();
 }
 
 void OutgoingDatagram::failed(bool /*is_expected*/) {
@@ -84,6 +98,24 @@ void OutgoingDatagram::data_came(proto::Bytes&& bytes) {
 // The agent's side has ended, say because nobody answered at the destination: somebody may later.
 void OutgoingDatagram::closed_by_agent() {
   forget_agent_connection();
+  if (program_socket_ && is_started_) {
+    refuse_program();
+  }
+}
+
+// Nothing can make an error of somebody else's socket but the kernel: for a moment nobody is at the
+// port that the program's socket is connected to, and an empty datagram sent through that very
+// socket comes back as "port unreachable". Whoever waits in the program wakes up with ECONNREFUSED.
+void OutgoingDatagram::refuse_program() {
+  socket_.reset();
+  ::send(program_socket_.get(), "", 0, MSG_DONTWAIT | MSG_NOSIGNAL);
+  Result<Fd> again = make_socket(own_.port);
+  if (!again) {
+    hub_.erase(*this);  // somebody was quicker to take the port
+    return;
+  }
+  adopt(std::move(*again));
+  start_reading();
 }
 
 void OutgoingDatagram::tick(std::uint64_t now_ms) {
@@ -92,6 +124,7 @@ void OutgoingDatagram::tick(std::uint64_t now_ms) {
     hub_.erase(*this);
   } else if (idle > kIdleMs) {
     close_at_agent(proto::Hint::kNone);
+    release_program_socket();  // the program may have closed it behind the hook's back
   }
 }
 

@@ -21,7 +21,13 @@ class OutgoingDatagram final : public OutgoingEntry {
   // Opens the socket that the program at `program` shall send to.
   Result<net::Endpoint> open(const net::Endpoint& program);
   [[nodiscard]] std::uint64_t process_key() const { return process_key_; }
-  void process_ended() { has_process_ = false; }
+  void process_ended() {
+    has_process_ = false;
+    release_program_socket();
+  }
+  // The program's own socket, connected to ours: to tell it that nobody is at its peer's port.
+  void keep_program_socket(Fd socket) { program_socket_ = std::move(socket); }
+  void release_program_socket() { program_socket_.reset(); }
 
   void data_came(proto::Bytes&& bytes) override;
   void closed_by_agent() override;
@@ -38,10 +44,17 @@ class OutgoingDatagram final : public OutgoingEntry {
   void failed(bool is_expected) override;
   void lost() override;
   void received(std::size_t count);
+  Result<Fd> make_socket(std::uint16_t port);
+  void adopt(Fd socket);
+  void start_reading();
+  void refuse_program();
 
   std::uint64_t process_key_;
   bool has_process_ = true;
   bool is_started_ = false;
+  net::Endpoint program_;  // where the program's socket is
+  net::Endpoint own_;      // where ours is
+  Fd program_socket_;
   std::unique_ptr<net::PacketSocket> socket_;
   proto::Bytes held_;  // the packet that makes the agent's side anew
   std::uint64_t used_at_ms_;

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -127,6 +128,24 @@ class Pod:
         if not ok:
             raise AssertionError("inside the pod: " + value)
         return value
+
+    def inside_socket(self, address):
+        """A datagram socket in the pod's network, bound to an address."""
+        ours, theirs = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            try:
+                enter(self.pid, "net")
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+                    made.bind(address)
+                    socket.send_fds(theirs, [b"x"], [made.fileno()])
+            finally:
+                os._exit(0)
+        theirs.close()
+        with ours:
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        os.waitpid(child, 0)
+        return socket.socket(fileno=descriptors[0])
 
     def popen(self, *command, kinds=("net",), **options):
         """Starts a program of this machine in some of the pod's namespaces."""

@@ -128,6 +128,38 @@ with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
         self.assertEqual("1\n500\n8000\n('10.96.12.35', 7777)\nsix\n",
                          self.output(python_with(), "-c", program))
 
+    def test_a_port_where_nobody_is_refuses_datagrams(self):
+        program = r"""
+import socket, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.connect(('10.244.1.17', 7099))
+    s.settimeout(10)
+    for _ in range(2):
+        started = time.monotonic()
+        s.send(b'anybody?')
+        try: print(s.recv(100))
+        except OSError as error: print(type(error).__name__, time.monotonic() - started < 5)
+    print('ready', flush=True); input()
+    s.send(b'and now?')
+    print(s.recv(100))
+    s.connect(('10.244.1.17', 7098))
+    s.send(b'another?')
+    try: print(s.recv(100))
+    except OSError as error: print(type(error).__name__)
+"""
+
+        def answer_once(server):
+            data, peer = server.recvfrom(100)
+            server.sendto(b'somebody: ' + data, peer)
+        process = self.start_remote(python_with(), "-c", program)
+        self.assertEqual([b"ConnectionRefusedError True\n"] * 2, [process.stdout.readline() for _ in range(2)])
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        server = self.pod.inside_socket(("10.244.1.17", 7099))
+        self.addCleanup(server.close)
+        threading.Thread(target=answer_once, args=(server,), daemon=True).start()
+        output, errors = process.communicate(b"\n", timeout=40)
+        self.assertEqual(b"b'somebody: and now?'\nConnectionRefusedError\n", output, errors.decode())
+
     def test_dig_asks_the_pods_name_server(self):
         need("dig")
         self.assertEqual("10.96.12.34\n", self.output(
