@@ -135,8 +135,13 @@ void AgentLink::hand_on_part() {
   }
   const auto* file = unfinished.message->get_if<"File">();
   if (file != nullptr && file->is<"ReadLimited">()) {
-    pending_files_.front().part(unfinished.payload->span());
-    unfinished.payload->clear();
+    const std::shared_ptr<bool> alive = alive_;
+    PartCallback part = std::move(pending_files_.front().part);
+    part(unfinished.payload->span());  // may lose the agent, and the request with it
+    if (*alive && !is_lost_) {
+      unfinished.payload->clear();
+      pending_files_.front().part = std::move(part);
+    }
   }
 }
 
