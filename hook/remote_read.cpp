@@ -100,7 +100,7 @@ void tell_position(const FileRecord& file, local::FileSlot* slot, uint64_t posit
     return;
   }
   __atomic_store_n(&slot->reader_position, position, __ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&slot->wants_nudge, __ATOMIC_ACQUIRE) != 0 &&
+  if (__atomic_load_n(&slot->wants_nudge, __ATOMIC_SEQ_CST) != 0 &&
       position >= __atomic_load_n(&slot->nudge_at, __ATOMIC_ACQUIRE) &&
       __atomic_exchange_n(&slot->wants_nudge, 0, __ATOMIC_ACQ_REL) != 0) {
     local::RangeRequest message = {file.handle, position, 0, 0, 0};

@@ -87,9 +87,9 @@ std::uint64_t reader_position(const local::FileSlot& slot) {
 bool ask_for_nudge(local::FileSlot& slot, std::uint64_t position) {
   store(slot.nudge_at, position);
   std::atomic_ref(slot.wants_nudge).store(1, std::memory_order_seq_cst);
-  // The reader may have passed the position just before it could see the wish.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  return reader_position(slot) < position;
+  // The reader may have passed the position just before it could see the wish: one of the two sees
+  // what the other has stored, as all four accesses are in one order.
+  return std::atomic_ref(slot.reader_position).load(std::memory_order_seq_cst) < position;
 }
 
 void set_error(local::FileSlot& slot, int error_number) {
