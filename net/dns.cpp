@@ -93,11 +93,14 @@ class Resolver::Channel : public std::enable_shared_from_this<Resolver::Channel>
 
   // Ends all queries without an answer.
   void cancel() {
+    is_cancelled_ = true;
     const auto keep = shared_from_this();
     if (channel_ != nullptr) {
       ares_cancel(channel_);
     }
   }
+  // Nobody waits for what has been answered but not been passed on yet either.
+  [[nodiscard]] bool is_cancelled() const { return is_cancelled_; }
   // How long one name may take: what resolv.conf allows for all tries at all servers.
   [[nodiscard]] std::chrono::milliseconds patience() const {
     const auto servers = static_cast<int>(std::max<std::size_t>(settings_.servers.size(), 1));
@@ -160,6 +163,7 @@ class Resolver::Channel : public std::enable_shared_from_this<Resolver::Channel>
   Timer timer_;
   std::map<int, std::unique_ptr<FdWatcher>> watchers_;
   ares_channel_t* channel_ = nullptr;
+  bool is_cancelled_ = false;
 };
 
 // One look-up at the servers: candidate after candidate, each with its record types at once.
@@ -271,7 +275,7 @@ class Resolver::Lookup : public std::enable_shared_from_this<Resolver::Lookup> {
   }
 
   void candidate_answered() {
-    if (!done_) {
+    if (!done_ || channel_->is_cancelled()) {
       return;
     }
     Reply all;

@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -97,7 +98,7 @@ bool Connector::fill_unix_address(const proto::UnixAddr& address, int& error_num
       error_number = EINVAL;
       return false;
     }
-    std::memcpy(un->sun_path + 1, name->data(), name->size());
+    std::ranges::copy(name->span(), reinterpret_cast<std::byte*>(un->sun_path + 1));
     address_length_ = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name->size());
     return true;
   }
