@@ -64,9 +64,20 @@ int prepare_standard(int fd, int standard) {
   return standard == STDIN_FILENO ? -1 : open_output_twin(record->file, fd);
 }
 
+// What the C library writes natively to a FIFO of the target would be lost without a word.
+bool takes_no_native_output(int fd) {
+  RecordRef record(fd, RecordType::kFile);
+  return record && record->file.kind == mirrord::local::FileKind::kDirect &&
+         S_ISFIFO(record->file.metadata.mode) && is_writable(record->file);
+}
+
 int duplicate(int from, int to, int flags, bool is_dup3) {
   if (is_own_descriptor(from)) {
     return fail_with(EBADF);
+  }
+  if ((to == STDOUT_FILENO || to == STDERR_FILENO) && from != to && has_record(from) &&
+      takes_no_native_output(from)) {
+    return fail_with(EOPNOTSUPP);
   }
   if (from != to && is_own_descriptor(to)) {
     yield_own_descriptor(to);

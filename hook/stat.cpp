@@ -83,6 +83,9 @@ int stat_target(const Target& target, int flags, struct stat* status) {
 
 // Old C libraries have no function of this name: the kernel's structure is the same.
 int local_stat_at(int directory, const char* path, struct stat* status, int flags) {
+  if (MIRRORD_UNLIKELY(!is_pointer(path)) && (flags & AT_EMPTY_PATH) == 0) {
+    return fail_with(EFAULT);  // musl looks at the path before the kernel does
+  }
   if (has_original(kOriginal_fstatat)) {
     return ORIGINAL(fstatat)(directory, path, status, flags);
   }

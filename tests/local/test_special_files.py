@@ -137,10 +137,16 @@ class Fifos(LocalTest):
         output, errors = process.communicate(b"\n", timeout=20)
         self.assertEqual(b"broken\n", output, errors.decode())
 
-    def test_a_shell_redirects_from_and_to_one(self):
-        process = self.start_remote("bash", "-c", "cat < /data/test-fifo; echo to the pod > /data/test-other", mode="write")
+    def test_a_shell_redirects_from_one(self):
+        process = self.start_remote("bash", "-c", "cat < /data/test-fifo", mode="write")
         self.pod.inside(write_fifo, "/data/test-fifo", b"from the pod")
-        self.assertEqual(11, self.pod.inside(read_fifo, "/data/test-other", 100))
         output, errors = process.communicate(timeout=20)
         self.assertEqual(b"from the pod", output, errors.decode())
         self.assertTrue(wait_until(lambda: process.poll() == 0, 5))
+
+    def test_a_shell_is_told_that_it_cannot_redirect_to_one(self):
+        process = self.start_remote("bash", "-c", "echo to the pod > /data/test-other || echo refused", mode="write")
+        self.assertEqual(0, self.pod.inside(read_fifo, "/data/test-other", 100))
+        output, errors = process.communicate(timeout=20)
+        self.assertEqual(b"refused\n", output, errors.decode())
+        self.assertIn(b"not supported", errors)
