@@ -38,6 +38,7 @@ void attack(Input& input, TurningLoop& loop) {
       hook.send_raw(input.text(input.take<std::uint16_t>()), std::move(descriptors));
     } else if (action < 8) {
       hooks.erase(hooks.begin() + static_cast<std::ptrdiff_t>(at));
+      continue;
     } else if (action < 12) {
       std::string large(local::kMaxPacket + input.take<std::uint8_t>() - 128U, 'x');
       hook.send_raw(bytes_of(MessageType::kWrite) + large);

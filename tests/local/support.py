@@ -23,7 +23,8 @@ APPS = os.path.join(SOURCE, "tests", "apps")
 APP_CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
                          "mirrord-build", "test-apps")
 SANITIZE = os.environ.get("MIRRORD_SANITIZE", "")  # what the executable under test was built with
-SANITIZER_OPTIONS = {"TSAN_OPTIONS": "die_after_fork=0"}
+# A program under the hook that is the executable itself has the hook before the sanitizer's library.
+SANITIZER_OPTIONS = {"TSAN_OPTIONS": "die_after_fork=0", "ASAN_OPTIONS": "verify_asan_link_order=0"}
 END_SECONDS = 20 if SANITIZE else 8  # how long a session may take to disappear after its program
 
 

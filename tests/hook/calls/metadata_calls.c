@@ -203,7 +203,7 @@ static void call_chdir(void) {
   check_content("text", "line one\nline two\n");
   make_file("here", "made here");
   check_content(in_base("here"), "made here");
-  if (may_run_programs) {
+  if (!is_emulated) {
     CHECK(system("grep -q 'line two' text") == 0);
     CHECK(system("cd dir && test -f b && test -f ../text") == 0);
   }
@@ -280,7 +280,7 @@ static void call_bad_pointers(void) {
     if (is_remote) {  // where the answer goes; C libraries write there before they ask
       CHECK_FAILS(stat(in_base("text"), (struct stat*)bad[i]), EFAULT);
       CHECK_FAILS(statfs(in_base("text"), (struct statfs*)bad[i]), EFAULT);
-      CHECK_FAILS(readlink(in_base("link"), bad[i], 8), EFAULT);
+      CHECK(is_emulated || (readlink(in_base("link"), bad[i], 8) == -1 && errno == EFAULT));
     }
   }
   close(directory);
