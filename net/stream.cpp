@@ -63,8 +63,13 @@ bool Stream::enqueue(Chunk&& chunk) {
   return true;
 }
 
-void Stream::write_now(Chunk chunk) {
-  if (enqueue(std::move(chunk))) {
+void Stream::write_now(std::span<const std::byte> bytes) {
+  if (queue_.empty() && !failed_ && write_error_ == 0 && !write_shut_wanted_) {
+    const ssize_t count = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    bytes = bytes.subspan(static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+  }
+  // What is left, or what went wrong, takes the usual way.
+  if (!bytes.empty() && enqueue(Chunk::copy_of(bytes))) {
     flush();
   }
 }
@@ -219,9 +224,13 @@ bool Stream::write_available() {
 
 // Tells of what the last writes have changed; false when the stream failed or is gone.
 bool Stream::notify_written() {
+  const bool has_drained = was_above_mark_ && queued_ <= kHighMark / 2;
+  if (!has_drained && !write_shut_wanted_) {
+    return !failed_;
+  }
   const std::shared_ptr<bool> alive = alive_;
   const std::shared_ptr<Handlers> handlers = handlers_;
-  if (was_above_mark_ && queued_ <= kHighMark / 2) {
+  if (has_drained) {
     was_above_mark_ = false;
     if (handlers->drained) {
       handlers->drained();

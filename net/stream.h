@@ -82,8 +82,8 @@ class Stream {
   void write(std::span<const std::byte> bytes) { write(Chunk::copy_of(bytes)); }
   // Tries to write the queue now.
   void flush();
-  // Both at once, for what somebody waits for.
-  void write_now(Chunk chunk);
+  // Both at once, for what somebody waits for; the bytes are the caller's again afterwards.
+  void write_now(std::span<const std::byte> bytes);
   // Shuts down the sending side once the queue is written.
   void finish_writing();
   // The same without the shutdown, for a connection that must not seem to end well.

@@ -48,9 +48,26 @@ Files::~Files() {
 }
 
 void Files::handle(proto::FileRequest&& request) {
+  const bool is_next = queue_.empty() && !is_busy_ && !link_.is_congested();
+  if (is_next && answer_from_memory(request))
+    return;
   queued_bytes_ += payload_size(request);
   queue_.push_back(std::move(request));
-  run();
+  if (is_next) {
+    submit();
+    update_hold();
+  } else {
+    run();
+  }
+}
+
+// False: it would have to wait, and nothing has happened.
+bool Files::answer_from_memory(proto::FileRequest& request) {
+  proto::FileResponse response;
+  const auto outcome = calls_->execute(request, Attempt::kCached, response);
+  if (outcome == FileCalls::Outcome::kReply)
+    reply(std::move(response), calls_->take_pipe());
+  return outcome != FileCalls::Outcome::kWouldBlock;
 }
 
 void Files::on_drained() {
@@ -70,16 +87,13 @@ void Files::reply(proto::FileResponse&& response, net::LeasedPipe payload) {
 void Files::run() {
   while (!queue_.empty() && !is_busy_ && !link_.is_congested()) {
     proto::FileRequest& request = queue_.front();
-    proto::FileResponse response;
-    const auto outcome = calls_->execute(request, Attempt::kCached, response);
-    if (outcome == FileCalls::Outcome::kWouldBlock) {
+    const std::size_t size = payload_size(request);
+    if (!answer_from_memory(request)) {
       submit();
       break;
     }
-    queued_bytes_ -= payload_size(request);
+    queued_bytes_ -= size;
     queue_.pop_front();
-    if (outcome == FileCalls::Outcome::kReply)
-      reply(std::move(response), calls_->take_pipe());
   }
   update_hold();
   if (on_idle_ && queue_.empty() && !is_busy_)

@@ -30,6 +30,7 @@ class Files {
  private:
   struct Batch;
   void run();
+  bool answer_from_memory(proto::FileRequest& request);
   void submit();
   void finish(Batch& batch);
   void update_hold();

@@ -144,8 +144,15 @@ void Session::receive(std::size_t count) {
   decode();
   is_receiving_ = false;
   // At once rather than at the end of the iteration: the client waits for it.
-  if (!pending_.empty() && !has_ended_)
-    stream_.write_now(chunk_of(std::move(pending_)));
+  if (pending_.empty() || has_ended_)
+    return;
+  constexpr std::size_t kKept = 64 * 1024;
+  proto::Bytes leaving = std::exchange(pending_, {});
+  stream_.write_now(leaving.span());
+  if (pending_.capacity() == 0 && leaving.capacity() <= kKept) {
+    pending_ = std::move(leaving);
+    pending_.clear();
+  }
 }
 
 void Session::decode() {
