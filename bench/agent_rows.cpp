@@ -276,12 +276,12 @@ void with_agent(const Options& options, Rows& rows, void (*measure)(AgentBench&)
 
 void measure_agent(const Options& options, Rows& rows) {
   Rows judged;
-  with_agent(options, judged, measure_times);
-  Rows beside;
   {
     const OneProcessor pinned;
-    with_agent(options, beside, measure_times);
+    with_agent(options, judged, measure_times);
   }
+  Rows beside;
+  with_agent(options, beside, measure_times);
   show_beside(judged, beside);
   rows.insert(rows.end(), judged.begin(), judged.end());
   with_agent(options, rows, measure_agent_rates);

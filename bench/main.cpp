@@ -51,14 +51,14 @@ std::string number(double value) {
 int print(const Rows& rows) {
   int missed = 0;
   std::printf(
-      "| what | measured | yardstick, same run | ratio | rounds | allowed | | one processor |\n");
+      "| what | measured | yardstick, same run | ratio | rounds | allowed | | all processors |\n");
   std::printf("|---|---|---|---|---|---|---|---|\n");
   for (const Row& row : rows) {
     const char* sign = row.kind == Kind::kTime ? "≤" : "≥";
     const std::string limit = row.limit > 0 ? std::string(sign) + " " + number(row.limit) : "";
     const std::string rounds =
         row.highest > 0 ? number(row.lowest) + "–" + number(row.highest) : "";
-    const std::string beside = row.one_processor > 0 ? number(row.one_processor) : "";
+    const std::string beside = row.all_processors > 0 ? number(row.all_processors) : "";
     missed += row.is_met() ? 0 : 1;
     std::printf("| %s: %s | %s %s | %s %s (%s) | %s | %s | %s | %s | %s |\n", row.group.c_str(),
                 row.name.c_str(), number(row.ours).c_str(), row.unit.c_str(),

@@ -115,7 +115,7 @@ inline double time_us(const std::function<void()>& operation) {
 }
 
 // Keeps this thread and what it starts on one processor while it lives: no idle processor has to
-// wake up for an answer, so that what is left is the work itself. The figures beside the judged ones.
+// wake up for an answer, so that what is left is the work itself.
 class OneProcessor {
  public:
   OneProcessor() {
@@ -157,8 +157,8 @@ struct Row {
   double paired_ratio = 0;
   double lowest = 0;
   double highest = 0;
-  // The same on one processor, shown beside it. 0 = not measured.
-  double one_processor = 0;
+  // The same with all processors, shown beside it. 0 = not measured.
+  double all_processors = 0;
 
   [[nodiscard]] double ratio() const {
     return paired_ratio > 0 ? paired_ratio : yardstick > 0 ? ours / yardstick : 0;
@@ -175,13 +175,13 @@ struct Row {
   }
 };
 
-// Puts the ratios of `beside`, measured on one processor, next to those of the rows of that name.
+// Puts the ratios of `beside`, measured with all processors, next to those of the rows of that name.
 inline void show_beside(std::vector<Row>& rows, const std::vector<Row>& beside) {
   for (Row& row : rows) {
     const auto same = std::ranges::find_if(beside, [&](const Row& other) {
       return other.name == row.name && other.yardstick_name == row.yardstick_name;
     });
-    row.one_processor = same != beside.end() ? same->ratio() : 0;
+    row.all_processors = same != beside.end() ? same->ratio() : 0;
   }
 }
 

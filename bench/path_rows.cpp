@@ -364,12 +364,12 @@ void measure_whole_path(const Options& options, Rows& rows) {
     measure_replies(options, path, into);
   };
   Rows judged;
-  measure_times(judged);
-  Rows beside;
   {
     const OneProcessor pinned;
-    measure_times(beside);
+    measure_times(judged);
   }
+  Rows beside;
+  measure_times(beside);
   show_beside(judged, beside);
   rows.insert(rows.end(), judged.begin(), judged.end());
   const Path path(options, std::chrono::microseconds(0));

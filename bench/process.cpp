@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,24 +34,28 @@ namespace {
   std::exit(1);
 }
 
+// Not a fork: copying this process's page tables would be most of what a small program takes.
 pid_t start(const std::vector<std::string>& command, int output, int input = -1) {
-  const pid_t pid = ::fork();
-  if (pid != 0) {
-    return pid;
-  }
-  if (input >= 0) {
-    ::dup2(input, STDIN_FILENO);
-  }
-  if (output >= 0) {
-    ::dup2(output, STDOUT_FILENO);
-  }
   std::vector<char*> words;
   for (const std::string& word : command) {
     words.push_back(const_cast<char*>(word.c_str()));
   }
   words.push_back(nullptr);
-  ::execvp(words[0], words.data());
-  std::_Exit(127);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  if (input >= 0) {
+    ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  }
+  if (output >= 0) {
+    ::posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  }
+  pid_t pid = -1;
+  const int error = ::posix_spawnp(&pid, words[0], &actions, nullptr, words.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    give_up(command, std::string("could not be started: ") + std::strerror(error));
+  }
+  return pid;
 }
 
 std::string read_all(int fd) {
