@@ -103,6 +103,7 @@ int run(int argc, char** argv) {
   // Not below /tmp: that is local by default, and what is remote must be so by configuration alone.
   options.folder = "/var/tmp/mirrord-bench-" + std::to_string(::getpid());
   make_files(options);
+  ::setenv("MIRRORD_PROGRESS_MODE", "off", 1);
   Rows rows;
   for (const Group& group : kGroups) {
     if (only.empty() || only == group.name) {

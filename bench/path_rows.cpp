@@ -79,7 +79,6 @@ class Path {
                  "\"outgoing\": {\"ignore_localhost\": %s}}}}\n",
                  options_.folder.c_str(), ignore_localhost_ ? "true" : "false");
     std::fclose(file);
-    ::setenv("MIRRORD_PROGRESS_MODE", "off", 1);
   }
 
   const Options& options_;
