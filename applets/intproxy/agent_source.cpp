@@ -162,7 +162,7 @@ Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
   for (const net::Endpoint& endpoint : endpoints) {
     auto socket = connect_endpoint(endpoint, address, timeout);
     if (socket) {
-      return AgentStream{std::move(*socket), "the agent at " + address, nullptr};
+      return AgentStream{std::move(*socket), "the agent at " + address, nullptr, nullptr};
     }
     last = std::move(socket.error());
   }
@@ -173,7 +173,7 @@ Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
 
 Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds timeout) {
   if (source.stream.is_open()) {
-    return AgentStream{std::move(source.stream), "the agent", nullptr};
+    return AgentStream{std::move(source.stream), "the agent", nullptr, nullptr};
   }
   if (!source.address.empty()) {
     return connect_agent(loop, source.address, timeout);

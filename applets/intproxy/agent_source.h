@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "applets/intproxy/agent_connector.h"
 #include "applets/intproxy/log.h"
 #include "applets/intproxy/start.h"
 #include "net/error.h"
@@ -45,6 +46,7 @@ struct AgentStream {
   Fd socket;
   std::string peer_name;  // for messages: "the agent at 10.0.0.1:61337"
   std::unique_ptr<AgentProcess> process;
+  std::unique_ptr<AgentConnector> connector;  // none: the stream cannot be had a second time
 };
 
 Result<AgentStream> open_agent(net::Loop& loop, AgentSource source,

@@ -1,0 +1,59 @@
+// applets/intproxy/agent_connector.h — a source of streams that outlives each of them: what a session
+// asks for a new stream when the one to its agent has broken.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "net/error.h"
+#include "net/fd.h"
+
+namespace mirrord::intproxy {
+
+// One connected stream to an agent that has not been spoken to.
+struct ReopenedStream {
+  Fd socket;
+  std::string peer_name;  // for messages: "the agent in pod shop-1"
+  std::string notice;  // something that the user should know, told once it works: "… in pod shop-2"
+};
+
+// Lives on the loop of the session; a source that has a thread of its own hands over by Loop::post.
+//
+// The session takes turns with it:
+//   reopen → done(stream) → handshake → accepted() … the stream breaks → reopen → …
+//   reopen → done(error)  → a pause   → reopen → …  until it works or `reopen_limit` is over
+//   reopen → done(stream) → the handshake fails → a pause → reopen → …
+class AgentConnector {
+ public:
+  using Done = std::move_only_function<void(Result<ReopenedStream>)>;
+
+  // How long a session waits for its agent. Programs' calls wait as long.
+  static constexpr std::chrono::milliseconds kReopenLimit{30'000};
+
+  // What the source says of its own accord, on the loop's thread; never from inside reopen().
+  struct Events {
+    // A line for the user's terminal, at once: "deployment shop was redeployed".
+    std::move_only_function<void(std::string line)> notice;
+    // The present stream is given up, though it may still work: reopen() is called next. `why` is
+    // for the log.
+    std::move_only_function<void(std::string why)> leave;
+  };
+
+  virtual ~AgentConnector() = default;  // gives up what is under way: no call of `done` any more
+
+  // Tries once to get a stream: to the same agent, or to another one that has the same target. `done`
+  // is called once, later, on the loop's thread; within about `limit`. An error of the code
+  // kNotFound, kPermission, kConfig or kUsage is final (the target is gone for good, and the like);
+  // after any other one reopen() is called again. One call at a time.
+  virtual void reopen(std::chrono::milliseconds limit, Done done) = 0;
+  // The handshake on the latest stream has succeeded. Until then the agent may be gone although the
+  // stream could be opened (a port-forward is agreed on before anybody listens).
+  virtual void accepted() {}
+  // From the session, once, before anything else.
+  virtual void set_events(Events /*events*/) {}
+  // How long to go on trying after a break.
+  [[nodiscard]] virtual std::chrono::milliseconds reopen_limit() const { return kReopenLimit; }
+};
+
+}  // namespace mirrord::intproxy
