@@ -53,6 +53,31 @@ function(mirrord_test name)
   endif()
 endfunction()
 
+# mirrord_python_tests(LABEL TIMEOUT seconds FILES test_x... [LISTED test_x...]) — the test files of this
+# folder, every method of them a test of its own. None is forgotten: a file that neither list has stops the
+# configuration.
+function(mirrord_python_tests label)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TIMEOUT" "FILES;LISTED")
+  set(here ${CMAKE_CURRENT_SOURCE_DIR})
+  file(GLOB present CONFIGURE_DEPENDS RELATIVE ${here} ${here}/test_*.py)
+  list(TRANSFORM present REPLACE "\\.py$" "")
+  list(REMOVE_ITEM present ${arg_FILES} ${arg_LISTED})
+  if(present)
+    message(FATAL_ERROR "${here}/CMakeLists.txt does not list these files: ${present}")
+  endif()
+  file(GLOB watched CONFIGURE_DEPENDS ${here}/*.py)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${watched})
+  find_program(python3_program python3 REQUIRED)
+  set(run ${python3_program} -B ${PROJECT_SOURCE_DIR}/tests/support/run.py ${here})
+  execute_process(COMMAND ${run} --list ${arg_FILES}
+                  OUTPUT_VARIABLE tests OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE "\n" ";" tests "${tests}")
+  foreach(test ${tests})
+    string(REPLACE "test_" "" name ${label}.${test})
+    mirrord_test(${name} LABEL ${label} TIMEOUT ${arg_TIMEOUT} COMMAND ${run} ${test})
+  endforeach()
+endfunction()
+
 # mirrord_fuzz_target(NAME SOURCES file... LIBRARIES target...) — a libFuzzer program that runs for
 # MIRRORD_FUZZ_SECONDS under ctest, starting from tests/fuzz/corpus/NAME.
 set(MIRRORD_FUZZ_SECONDS 10 CACHE STRING "How long ctest runs each fuzz target")

@@ -1,11 +1,13 @@
-# tests/local/run.py — runs the named tests, or all; --list [FILE...] names them. Skipped: reason, status 77.
+# tests/support/run.py — runs the tests of a folder, the named ones or all: FOLDER [NAME...]. FOLDER --list
+# [FILE...] names them. Skipped: reason, status 77.
 import os
 import sys
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-os.environ.setdefault("MIRRORD_SOURCE_DIR", os.path.dirname(os.path.dirname(HERE)))
+FOLDER = os.path.abspath(sys.argv[1])
+ARGUMENTS = sys.argv[2:]
+sys.path.insert(0, FOLDER)
+os.environ.setdefault("MIRRORD_SOURCE_DIR", os.path.dirname(os.path.dirname(FOLDER)))
 
 
 def all_tests(suite):
@@ -18,11 +20,11 @@ def all_tests(suite):
 
 def main():
     loader = unittest.defaultTestLoader
-    if sys.argv[1:2] == ["--list"]:
-        suite = loader.loadTestsFromNames(sys.argv[2:]) if sys.argv[2:] else loader.discover(HERE)
+    if ARGUMENTS[:1] == ["--list"]:
+        suite = loader.loadTestsFromNames(ARGUMENTS[1:]) if ARGUMENTS[1:] else loader.discover(FOLDER)
         print("\n".join(all_tests(suite)))
         return 0
-    suite = loader.loadTestsFromNames(sys.argv[1:]) if sys.argv[1:] else loader.discover(HERE)
+    suite = loader.loadTestsFromNames(ARGUMENTS) if ARGUMENTS else loader.discover(FOLDER)
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     for _, reason in result.skipped:
         print("SKIP:", reason)
