@@ -2,7 +2,7 @@
 # scripts/dependencies fetches and builds what is missing, once per toolchain, outside the tree.
 set(MIRRORD_DEPENDENCY_DIR "" CACHE PATH "Directory of tarballs to take dependencies from")
 
-set(mirrord_dependencies uv cares cjson pcre2)
+set(mirrord_dependencies uv cares cjson pcre2 mbedtls nghttp2 zlib curl yaml)
 if(MIRRORD_TESTS AND MIRRORD_UNIT_TESTS)
   list(APPEND mirrord_dependencies gtest)
 endif()
@@ -47,6 +47,12 @@ mirrord_import(uv LIBRARIES uv NEEDS Threads::Threads)
 mirrord_import(cares LIBRARIES cares DEFINITIONS CARES_STATICLIB NEEDS Threads::Threads)
 mirrord_import(cjson LIBRARIES cjson)
 mirrord_import(pcre2 LIBRARIES pcre2-8 DEFINITIONS PCRE2_STATIC PCRE2_CODE_UNIT_WIDTH=8)
+mirrord_import(mbedtls LIBRARIES mbedtls mbedx509 mbedcrypto NEEDS Threads::Threads)
+mirrord_import(nghttp2 LIBRARIES nghttp2 DEFINITIONS NGHTTP2_STATICLIB)
+mirrord_import(zlib LIBRARIES z)
+mirrord_import(curl LIBRARIES curl DEFINITIONS CURL_STATICLIB
+  NEEDS deps::cares deps::mbedtls deps::nghttp2 deps::zlib)
+mirrord_import(yaml LIBRARIES yaml DEFINITIONS YAML_DECLARE_STATIC)
 if(MIRRORD_TESTS AND MIRRORD_UNIT_TESTS)
   mirrord_import(gtest LIBRARIES gtest_main gmock gtest NEEDS Threads::Threads)
 endif()
