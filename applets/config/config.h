@@ -8,6 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "k8s/agent_settings.h"
+#include "k8s/client_config.h"
+#include "k8s/target_path.h"
 #include "net/error.h"
 
 namespace mirrord::config {
@@ -26,7 +29,8 @@ enum class TargetKind {
 struct Target {
   TargetKind kind = TargetKind::kTargetless;
   int32_t pid = 0;           // kProcess
-  std::string name;          // kContainer: name or id; kKubernetes: the target as written
+  std::string name;          // kContainer: name or id; kKubernetes: the text of `path`
+  k8s::TargetPath path;      // kKubernetes
   std::string name_space;    // of Kubernetes; empty: the context's
   std::string address;       // kAddress: HOST:PORT as written
   bool is_explicit = false;  // the user named it (also the word `targetless`)
@@ -98,6 +102,8 @@ struct ResolvedConfig {
   FileRules files;
   NetworkRules network;
   AgentOptions agent;
+  k8s::AgentSettings agent_pod;     // the agent in a cluster
+  k8s::ClientConfigChoice cluster;  // which cluster, and as whom
   ProxyOptions proxy;
   bool remote_hostname = true;
   bool turbo = true;

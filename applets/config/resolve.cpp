@@ -13,16 +13,6 @@
 namespace mirrord::config {
 namespace {
 
-struct ObjectKind {
-  std::string_view key;
-  std::string_view word;
-};
-constexpr ObjectKind kObjectKinds[] = {
-    {"pod", "pod"},         {"deployment", "deployment"},  {"rollout", "rollout"},
-    {"job", "job"},         {"cron_job", "cronjob"},       {"stateful_set", "statefulset"},
-    {"service", "service"}, {"replica_set", "replicaset"},
-};
-
 std::string label_text(const Node& labels) {
   std::string text;
   for (const Node::Member& label : labels.members)
@@ -33,13 +23,13 @@ std::string label_text(const Node& labels) {
 // A target object as the text of the same target; empty: none is named.
 std::string target_object_text(const Node& node, Values& values) {
   std::string text;
-  for (const auto& [key, word] : kObjectKinds) {
-    const Node* name = node.member(key);
+  for (const k8s::KindInfo& kind : k8s::target_kinds()) {
+    const Node* name = node.member(kind.object_key);
     if (name == nullptr)
       continue;
     if (!text.empty())
       values.error_at(*name, "target", "names more than one target", "Keep one of them.");
-    text = std::string(word) + "/" + name->text;
+    text = std::string(kind.word) + "/" + name->text;
   }
   if (const Node* labels = node.member("labels"); labels != nullptr)
     text = label_text(*labels);
@@ -332,6 +322,8 @@ ResolvedConfig resolve(Values& values, const Environment& environment) {
   config.files = resolve_files(values);
   config.network = resolve_network(values);
   config.agent = resolve_agent(values);
+  config.agent_pod = resolve_agent_settings(values);
+  config.cluster = resolve_cluster(values, environment);
   config.proxy = resolve_proxy(values);
   config.remote_hostname = values.boolean("feature.hostname");
   config.turbo = values.boolean("feature.magic.turbo");

@@ -9,6 +9,10 @@ namespace mirrord::config {
 // Everything but the key. Problems go into `values`.
 ResolvedConfig resolve(Values& values, const Environment& environment);
 
+// The parts that are about a cluster: `agent.*`, `kubeconfig` and their kin.
+k8s::AgentSettings resolve_agent_settings(Values& values);
+k8s::ClientConfigChoice resolve_cluster(Values& values, const Environment& environment);
+
 // Conflicts between keys, patterns and filters that do not parse; adds warnings.
 // `is_target_final`: see LoadRequest.
 void verify(ResolvedConfig& config, Values& values, bool is_target_final);

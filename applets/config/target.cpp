@@ -1,41 +1,34 @@
 // applets/config/target.cpp — reads targets as the user writes them.
 #include "applets/config/target.h"
 
-#include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "applets/config/suggest.h"
+#include "k8s/target_path.h"
 
 namespace mirrord::config {
 namespace {
 
-struct Kind {
-  std::string_view word;
-  TargetKind kind;
-};
-
-constexpr Kind kKinds[] = {
-    {"process", TargetKind::kProcess},        {"container", TargetKind::kContainer},
-    {"pod", TargetKind::kKubernetes},         {"deployment", TargetKind::kKubernetes},
-    {"deploy", TargetKind::kKubernetes},      {"rollout", TargetKind::kKubernetes},
-    {"job", TargetKind::kKubernetes},         {"cronjob", TargetKind::kKubernetes},
-    {"statefulset", TargetKind::kKubernetes}, {"service", TargetKind::kKubernetes},
-    {"replicaset", TargetKind::kKubernetes},  {"label", TargetKind::kKubernetes},
-};
-
-constexpr char kForms[] =
-    "Valid targets: process/PID, container/NAME, demo, targetless; with Kubernetes "
-    "<pod|deployment|rollout|job|cronjob|statefulset|service|replicaset>/NAME"
-    "[/container/CONTAINER] and label/KEY=VALUE.";
+std::string forms() {
+  return "Valid targets: process/PID, container/NAME, demo; in a cluster " + k8s::target_forms() +
+         ".";
+}
 
 std::unexpected<Error> invalid(std::string_view text, const std::string& why) {
-  return fail(ErrorCode::kConfig, "invalid target `" + std::string(text) + "`: " + why, kForms);
+  return fail(ErrorCode::kConfig, "invalid target `" + std::string(text) + "`: " + why, forms());
 }
 
 std::unexpected<Error> unknown_kind(std::string_view text, std::string_view word) {
   Nearest nearest(word);
-  for (const Kind& kind : kKinds)
+  for (const k8s::KindInfo& kind : k8s::target_kinds()) {
     nearest.offer(kind.word);
+    if (!kind.alias.empty())
+      nearest.offer(kind.alias);
+  }
+  nearest.offer("process");
+  nearest.offer("container");
+  nearest.offer("label");
   nearest.offer("demo");
   nearest.offer("targetless");
   std::string why = "there is no target kind `" + std::string(word) + "`";
@@ -53,43 +46,6 @@ Result<Target> process_target(std::string_view text, std::string_view name, Targ
   return target;
 }
 
-Status check_workload(std::string_view text, std::string_view name) {
-  const std::size_t slash = name.find('/');
-  if (slash == 0)
-    return invalid(text, "the name is empty");
-  if (slash == std::string_view::npos)
-    return {};
-  constexpr std::string_view kContainer = "container/";
-  const std::string_view rest = name.substr(slash + 1);
-  if (!rest.starts_with(kContainer) || rest.size() == kContainer.size() ||
-      rest.find('/', kContainer.size()) != std::string_view::npos)
-    return invalid(text, "after the name only /container/CONTAINER may follow");
-  return {};
-}
-
-Status check_labels(std::string_view text, std::string_view labels) {
-  constexpr std::string_view kContainer = "/container/";
-  if (const std::size_t at = labels.rfind(kContainer); at != std::string_view::npos) {
-    if (labels.substr(at + kContainer.size()).empty())
-      return invalid(text, "the container's name is empty");
-    labels = labels.substr(0, at);
-  }
-  std::vector<std::string_view> keys;
-  while (true) {
-    const std::size_t comma = labels.find(',');
-    const std::string_view item = labels.substr(0, comma);
-    const std::size_t equals = item.find('=');
-    if (equals == std::string_view::npos || equals == 0)
-      return invalid(text, "a label is written KEY=VALUE");
-    if (std::ranges::find(keys, item.substr(0, equals)) != keys.end())
-      return invalid(text, "the label `" + std::string(item.substr(0, equals)) + "` stands twice");
-    keys.push_back(item.substr(0, equals));
-    if (comma == std::string_view::npos)
-      return {};
-    labels = labels.substr(comma + 1);
-  }
-}
-
 }  // namespace
 
 Result<Target> parse_target(std::string_view text) {
@@ -103,22 +59,29 @@ Result<Target> parse_target(std::string_view text) {
   }
   const std::size_t slash = text.find('/');
   const std::string_view word = text.substr(0, slash);
-  const auto kind = std::ranges::find(kKinds, word, &Kind::word);
-  if (kind == std::end(kKinds))
+  const bool is_process = word == "process";
+  const bool is_container = word == "container";
+  if (!is_process && !is_container && word != "label" && k8s::find_kind_word(word) == nullptr)
     return unknown_kind(text, word);
   const std::string_view name =
       slash == std::string_view::npos ? std::string_view() : text.substr(slash + 1);
   if (name.empty())
     return invalid(text, "the name after `" + std::string(word) + "/` is missing");
-  target.kind = kind->kind;
-  if (target.kind == TargetKind::kProcess)
+  if (is_process) {
+    target.kind = TargetKind::kProcess;
     return process_target(text, name, std::move(target));
-  if (target.kind == TargetKind::kContainer) {
+  }
+  if (is_container) {
+    target.kind = TargetKind::kContainer;
     target.name = name;
     return target;
   }
-  MIRRORD_CHECK_STATUS(word == "label" ? check_labels(text, name) : check_workload(text, name));
-  target.name = text;
+  auto path = k8s::parse_target_path(text);
+  if (!path)
+    return fail(ErrorCode::kConfig, std::move(path.error().what), forms());
+  target.kind = TargetKind::kKubernetes;
+  target.name = k8s::to_text(*path);
+  target.path = std::move(*path);
   return target;
 }
 

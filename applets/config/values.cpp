@@ -1,6 +1,7 @@
 // applets/config/values.cpp — the order of sources, and texts of flags and variables as values.
 #include "applets/config/values.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace mirrord::config {
@@ -56,8 +57,10 @@ const Node* Values::node(std::string_view path) const {
 }
 
 void Values::bad_outside(const Outside& value, const std::string& why) {
-  errors_.push_back(
-      {ErrorCode::kConfig, "invalid " + value.source + " value `" + value.text + "`: " + why, ""});
+  std::string what = "invalid " + value.source + " value `" + value.text + "`: " + why;
+  // Several parts of the configuration may ask for the same value.
+  if (std::ranges::find(errors_, what, &Error::what) == errors_.end())
+    errors_.push_back({ErrorCode::kConfig, std::move(what), ""});
 }
 
 std::optional<bool> Values::boolean_text(const Outside& value) {

@@ -167,6 +167,18 @@ void check_targetless(const ResolvedConfig& config, Values& values) {
     values.error("agent.ephemeral", "needs a target", "Name a target, or switch it off.");
 }
 
+void check_agent(const ResolvedConfig& config, Values& values, std::vector<std::string>& warnings) {
+  const k8s::AgentSettings& agent = config.agent_pod;
+  const bool is_targetless = config.target.kind == TargetKind::kTargetless;
+  if (agent.ephemeral && agent.bare_pod)
+    values.error("agent.bare_pod", "conflicts with `agent.ephemeral`", "Keep one of the two.");
+  if (!agent.name_space.empty() &&
+      (agent.ephemeral || (is_targetless && config.target.is_explicit)))
+    warnings.push_back(std::string("agent.namespace has no effect ") +
+                       (agent.ephemeral ? "with agent.ephemeral: the agent goes to the target's pod"
+                                        : "without a target: target.namespace decides"));
+}
+
 }  // namespace
 
 void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
@@ -175,6 +187,7 @@ void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
   check_network(config, values, config.warnings);
   check_incoming(values, config.warnings);
   check_rest(values, config.warnings);
+  check_agent(config, values, config.warnings);
   if (config.target.kind == TargetKind::kTargetless &&
       (is_target_final || config.target.is_explicit))
     check_targetless(config, values);

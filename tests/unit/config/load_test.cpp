@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "applets/config/keys.h"
+#include "applets/version.h"
 #include "tests/unit/config/support.h"
 
 namespace mirrord::config {
@@ -118,6 +119,47 @@ TEST(ShortForms, OfTheTarget) {
   EXPECT_EQ(loading.good(R"({"target":{"deployment":"x"}})").target.name, "deployment/x");
   EXPECT_EQ(loading.good(R"({"target":{"labels":{"a":"1","b":"2"}}})").target.name,
             "label/a=1,b=2");
+  EXPECT_EQ(loading.good(R"({"target":{"daemon_set":"d"}})").target.path.kind,
+            k8s::TargetKind::kDaemonSet);
+}
+
+TEST(Agent, SettingsReachThePod) {
+  Loading loading;
+  const auto settings = loading
+                            .good(R"({"target":"pod/a","agent":{
+        "image":{"tag":"7"},"image_pull_secrets":[{"name":"key"}],"namespace":"tools","ttl":9,
+        "tolerations":[{"key":"a","operator":"Exists","tolerationSeconds":5}],
+        "resources":{"limits":{"cpu":1,"memory":"1Mi"}},"labels":{"team":"x"},
+        "security_context":{"seccomp_profile":{"type":"Localhost","localhost_profile":"p.json"}},
+        "disabled_capabilities":["NET_ADMIN"],"dns":{"timeout":2},"nftables":false}})")
+                            .agent_pod;
+  EXPECT_EQ(settings.image, "mirrord:7");
+  EXPECT_EQ(settings.image_pull_secrets, std::vector<std::string>{"key"});
+  EXPECT_EQ(settings.name_space, "tools");
+  EXPECT_EQ(settings.ttl_seconds, 9U);
+  EXPECT_EQ(settings.tolerations->dump(),
+            R"([{"key":"a","operator":"Exists","tolerationSeconds":5}])");
+  EXPECT_EQ(settings.resources->dump(), R"({"limits":{"cpu":1,"memory":"1Mi"}})");
+  EXPECT_EQ(settings.security_context->dump(),
+            R"({"seccompProfile":{"type":"Localhost","localhostProfile":"p.json"}})");
+  EXPECT_EQ(settings.labels, (k8s::StringPairs{{"team", "x"}}));
+  EXPECT_EQ(settings.dns_timeout_seconds, 2U);
+  EXPECT_EQ(settings.nftables, false);
+  EXPECT_EQ(loading.good("{}").agent_pod.image, std::string("mirrord:") + kVersion);
+  loading.environment["MIRRORD_AGENT_IMAGE"] = "other@sha256:0";
+  EXPECT_EQ(loading.good(R"({"agent":{"image":"x"}})").agent_pod.image, "other@sha256:0");
+}
+
+TEST(Cluster, KubeconfigListsAreSplitAndExpanded) {
+  Loading loading;
+  loading.environment["HOME"] = "/home/me";
+  loading.environment["DIR"] = "/etc/kube";
+  const auto cluster =
+      loading.good(R"({"kubeconfig":"~/a::$DIR/b:${DIR}x","kube_context":"c"})").cluster;
+  EXPECT_EQ(cluster.kubeconfig_files,
+            (std::vector<std::string>{"/home/me/a", "/etc/kube/b", "/etc/kubex"}));
+  EXPECT_EQ(cluster.context, "c");
+  EXPECT_FALSE(cluster.accept_invalid_certificates);
 }
 
 TEST(ShortForms, OfFilters) {
