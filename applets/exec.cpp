@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "applets/applet.h"
 #include "applets/child_environment.h"
@@ -41,6 +42,11 @@ class Timings {
     if (is_on_)
       text_ += phase + (": " + microseconds(now - last_)) + "\n";
     last_ = now;
+  }
+  // A part of the present phase that was measured elsewhere.
+  void part(const std::string& name, std::chrono::microseconds time) {
+    if (is_on_)
+      text_ += "  " + name + ": " + microseconds(time) + "\n";
   }
   void print() {
     if (is_on_)
@@ -341,10 +347,34 @@ Result<intproxy::StartedSession> Execution::start_session(const std::string& dir
       return explain_not_loaded(process, hook);
     };
   }
-  auto started =
-      intproxy::start_session(std::move(options), [&](std::string_view line) { step.info(line); });
-  if (started)
-    step.success();
+  std::optional<Progress> part;
+  auto started = intproxy::start_session(std::move(options),
+                                         [&](intproxy::StartStep kind, std::string_view text) {
+                                           Progress& shown = part ? *part : step;
+                                           switch (kind) {
+                                             case intproxy::StartStep::kBegin:
+                                               part.reset();
+                                               part.emplace(step.subtask(text));
+                                               break;
+                                             case intproxy::StartStep::kDone:
+                                               if (part)
+                                                 part->success(text);
+                                               part.reset();
+                                               break;
+                                             case intproxy::StartStep::kWarning:
+                                               shown.warning(text);
+                                               break;
+                                             case intproxy::StartStep::kInfo:
+                                               shown.info(text);
+                                               break;
+                                           }
+                                         });
+  part.reset();
+  if (!started)
+    return started;
+  step.success();
+  for (const intproxy::StartTiming& timing : started->timings)
+    timings_.part(timing.part, timing.time);
   return started;
 }
 

@@ -1,5 +1,5 @@
 // applets/intproxy/report.cpp — the pipe's format: kind (1 byte), length (4 bytes), body; texts in
-// a body are length-prefixed. Both ends are the same program.
+// a body are length-prefixed. A step's kind is the StartStep. Both ends are the same program.
 #include "applets/intproxy/report.h"
 
 #include <unistd.h>
@@ -14,7 +14,6 @@
 namespace mirrord::intproxy {
 namespace {
 
-constexpr char kProgress = 'P';
 constexpr char kSuccess = 'S';
 constexpr char kFailure = 'F';
 constexpr std::uint32_t kMaxBody = 64 << 20;
@@ -85,6 +84,11 @@ StartedSession parse_success(std::string_view body) {
     std::string name = reader.text();
     session.environment[std::move(name)] = reader.text();
   }
+  const std::uint32_t parts = reader.number();
+  for (std::uint32_t i = 0; i < parts; ++i) {
+    std::string part = reader.text();
+    session.timings.push_back({std::move(part), std::chrono::microseconds(reader.number())});
+  }
   return session;
 }
 
@@ -107,13 +111,13 @@ void Reporter::send(char kind, std::string_view body) {
   std::string packet(1, kind);
   put(packet, body);
   // The command line may have been killed: the session then ends with its root process.
-  if (!write_all(pipe_.get(), packet) || kind != kProgress) {
+  if (!write_all(pipe_.get(), packet) || kind == kSuccess || kind == kFailure) {
     pipe_.reset();
   }
 }
 
-void Reporter::progress(std::string_view line) {
-  send(kProgress, line);
+void Reporter::step(StartStep step, std::string_view text) {
+  send(static_cast<char>(step), text);
 }
 
 void Reporter::success(const StartedSession& session) {
@@ -125,6 +129,11 @@ void Reporter::success(const StartedSession& session) {
   for (const auto& [name, value] : session.environment) {
     put(body, name);
     put(body, value);
+  }
+  put(body, static_cast<std::uint32_t>(session.timings.size()));
+  for (const StartTiming& timing : session.timings) {
+    put(body, timing.part);
+    put(body, static_cast<std::uint32_t>(timing.time.count()));
   }
   send(kSuccess, body);
 }
@@ -138,8 +147,7 @@ void Reporter::failure(const Error& error) {
   send(kFailure, body);
 }
 
-Result<StartedSession> read_reports(int pipe,
-                                    const std::function<void(std::string_view line)>& progress) {
+Result<StartedSession> read_reports(int pipe, const StartProgress& progress) {
   while (true) {
     char kind = 0;
     std::uint32_t size = 0;
@@ -158,7 +166,7 @@ Result<StartedSession> read_reports(int pipe,
       return std::unexpected(parse_failure(body));
     }
     if (progress) {
-      progress(body);
+      progress(static_cast<StartStep>(kind), body);
     }
   }
   return fail(ErrorCode::kInternal, "start the internal proxy: it ended before it was ready",

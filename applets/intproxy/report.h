@@ -1,7 +1,6 @@
 // applets/intproxy/report.h — what the starting intproxy tells the command line through a pipe.
 #pragma once
 
-#include <functional>
 #include <string_view>
 
 #include "applets/intproxy/start.h"
@@ -14,7 +13,8 @@ namespace mirrord::intproxy {
 class Reporter {
  public:
   explicit Reporter(Fd pipe) : pipe_(std::move(pipe)) {}
-  void progress(std::string_view line);
+  void progress(std::string_view line) { step(StartStep::kInfo, line); }
+  void step(StartStep step, std::string_view text);
   void success(const StartedSession& session);
   void failure(const Error& error);
 
@@ -25,7 +25,6 @@ class Reporter {
 };
 
 // Reads until the outcome. An end without one is an error: the intproxy died.
-Result<StartedSession> read_reports(int pipe,
-                                    const std::function<void(std::string_view line)>& progress);
+Result<StartedSession> read_reports(int pipe, const StartProgress& progress);
 
 }  // namespace mirrord::intproxy

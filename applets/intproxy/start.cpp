@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -93,6 +94,7 @@ class Opening {
 
  private:
   Status wait_until(const bool& condition);
+  void timed(std::string_view part);
   AgentLink::Handlers handlers();
 
   net::Loop& loop_;
@@ -101,6 +103,7 @@ class Opening {
   bool is_ready_ = false;
   bool has_environment_ = false;
   std::optional<Error> refused_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
 AgentLink::Handlers Opening::handlers() {
@@ -155,17 +158,26 @@ Status Opening::wait_until(const bool& condition) {
   return {};
 }
 
+void Opening::timed(std::string_view part) {
+  const auto now = std::chrono::steady_clock::now();
+  started.timings.push_back(
+      {std::string(part), std::chrono::duration_cast<std::chrono::microseconds>(now - last_)});
+  last_ = now;
+}
+
 Status Opening::open() {
   reporter_.progress(options_.agent.address.empty()
                          ? "starting the agent"
                          : "connecting to the agent at " + options_.agent.address);
   MIRRORD_TRY(stream, open_agent(loop_, std::move(options_.agent), options_.connect_timeout));
+  timed("stream");
   process = std::move(stream.process);
   link = std::make_unique<AgentLink>(
       loop_, std::move(stream.socket), std::move(stream.peer_name),
       AgentLink::Options{options_.connect_timeout, options_.ping_interval, options_.reply_limit});
   link->start(handlers());
   MIRRORD_CHECK_STATUS(wait_until(is_ready_));
+  timed("handshake");
   started.agent_version = link->version().to_string();
   started.has_flight = link->speaks_flight();
   if (!options_.fetch_environment) {
@@ -188,7 +200,9 @@ Status Opening::open() {
     has_environment_ = true;
     loop_.stop();
   });
-  return wait_until(has_environment_);
+  MIRRORD_CHECK_STATUS(wait_until(has_environment_));
+  timed("environment");
+  return {};
 }
 
 void write_to_log(SessionLog& log, const proto::LogMessage& message) {
@@ -242,8 +256,7 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   return {};
 }
 
-Result<StartedSession> start_session(SessionOptions options,
-                                     const std::function<void(std::string_view line)>& progress) {
+Result<StartedSession> start_session(SessionOptions options, const StartProgress& progress) {
   if (options.root_pid == 0) {
     options.root_pid = ::getpid();
   }

@@ -63,18 +63,28 @@ struct SessionOptions {
   ExplainNotLoaded explain_not_loaded;
 };
 
+// A part of the start, and how long it took.
+struct StartTiming {
+  std::string part;
+  std::chrono::microseconds time{};
+};
+
 struct StartedSession {
   std::map<std::string, std::string> environment;  // of the target
   std::string agent_version;                       // the settled protocol version
   bool has_flight = false;                         // the agent is one of ours
   pid_t intproxy_pid = 0;
+  std::vector<StartTiming> timings;
 };
 
+// What the user sees of a start. Steps do not nest: kDone ends the last kBegin.
+enum class StartStep : char { kBegin = 'B', kDone = 'D', kWarning = 'W', kInfo = 'P' };
+using StartProgress = std::function<void(StartStep step, std::string_view text)>;
+
 // Forks the intproxy (double fork, own session, standard descriptors on /dev/null) and waits until
-// it has reached the agent. `progress` gets one line per step as it begins. On an error nothing is
+// it has reached the agent. `progress` gets the steps as they happen. On an error nothing is
 // left behind but the session directory. Call while the process has one thread.
-Result<StartedSession> start_session(SessionOptions options,
-                                     const std::function<void(std::string_view line)>& progress);
+Result<StartedSession> start_session(SessionOptions options, const StartProgress& progress);
 
 // The intproxy itself in the present process, without a fork: for `mirrord intproxy` and tests.
 // Reports through `report_fd` in the form that start_session reads. Returns when the session ends.
