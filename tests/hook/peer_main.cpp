@@ -93,10 +93,11 @@ class Peer {
       std::memcpy(&hello, packet.data(), sizeof hello);
       key = hello.process_key;
       std::lock_guard lock(mutex_);
-      if (hello.parent_key != 0 && processes_.count(hello.parent_key) != 0) {
+      // Each further connection of a process says Hello too; by then it may have files of its own.
+      const bool is_new = processes_.try_emplace(key).second;
+      if (is_new && hello.parent_key != 0 && processes_.count(hello.parent_key) != 0) {
         processes_[key] = processes_[hello.parent_key];
       }
-      processes_[key];
       return;
     }
     if (type == MessageType::kFork) {
