@@ -37,6 +37,7 @@ int exec_main(int argc, char** argv);
 int extract_main(int argc, char** argv);
 int verify_config_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
+int list_main(int argc, char** argv);
 int wire_main(int argc, char** argv);
 
 // Signal dispositions that this program changed for itself, as they were at its start: to be called
