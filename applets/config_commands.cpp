@@ -52,17 +52,16 @@ std::string target_json(const config::Target& target) {
     case config::TargetKind::kKubernetes:
       break;
   }
-  constexpr std::string_view kContainer = "/container/";
-  std::string_view text = target.name;
-  const std::size_t at = text.rfind(kContainer);
-  const std::string container =
-      at == text.npos ? "null" : json_quoted(text.substr(at + kContainer.size()));
-  text = text.substr(0, at);
-  const std::size_t slash = text.find('/');
-  std::string_view kind = text.substr(0, slash);
-  kind = kind == "deploy" ? "deployment" : kind;
-  return "{" + json_quoted(kind) + ":" + json_quoted(text.substr(slash + 1)) +
-         ",\"container\":" + container + "}";
+  const k8s::TargetPath& path = target.path;
+  const std::string container = path.container.empty() ? "null" : json_quoted(path.container);
+  const k8s::KindInfo* kind = k8s::find_kind(path.kind);
+  if (kind != nullptr)
+    return "{" + json_quoted(kind->object_key) + ":" + json_quoted(path.name) +
+           ",\"container\":" + container + "}";
+  std::string labels;
+  for (const auto& [key, value] : path.labels)
+    labels += (labels.empty() ? "" : ",") + json_quoted(key) + ":" + json_quoted(value);
+  return "{\"labels\":{" + labels + "},\"container\":" + container + "}";
 }
 
 void print_success(const config::ResolvedConfig& config) {

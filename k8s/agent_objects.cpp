@@ -13,6 +13,8 @@ using std::chrono::milliseconds;
 constexpr char kStrategicMerge[] = "application/strategic-merge-patch+json";
 constexpr char kMetadata[] =
     "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+constexpr char kMetadataList[] =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 Error explained(ApiError error, const AgentPlan& plan) {
   if (std::string hint = refusal_hint(error.what, plan); !hint.empty())
@@ -156,6 +158,26 @@ std::string rehearsal_refusal(const ApiResult<Json>& answer) {
       answer.error().what.find("cannot create resource") != std::string::npos)
     return {};
   return answer.error().what;
+}
+
+void sweep_ended_pods(ApiClient& client, const std::string& name_space) {
+  const std::string pods = collection_path(AgentKind::kPod, name_space);
+  ApiRequest list{.path = pods + "?limit=100&labelSelector=" + escape("app=mirrord") +
+                          "&fieldSelector=" + escape("status.phase!=Running,status.phase!=Pending"),
+                  .accept = kMetadataList};
+  client.send(std::move(list), [&client, pods](const ApiResult<Json>& found) {
+    if (!found)
+      return;
+    for (const JsonView pod : (*found)["items"]) {
+      const std::string_view name = pod["metadata"]["name"].text();
+      bool has_job = false;
+      for (const JsonView owner : pod["metadata"]["ownerReferences"])
+        has_job = has_job || owner["kind"].text() == "Job";
+      if (!has_job && name.starts_with("mirrord-agent-"))
+        client.send({.method = "DELETE", .path = pods + "/" + escape(name)},
+                    [](const ApiResult<Json>&) {});
+    }
+  });
 }
 
 Status delete_agent(ApiClient& client, const StartedAgent& agent, milliseconds limit) {

@@ -30,4 +30,8 @@ std::string log_tail(ApiClient& client, const StartedAgent& agent);
 ApiClient::Call begin_rehearsal(ApiClient& client, const AgentPlan& plan);
 std::string rehearsal_refusal(const ApiResult<Json>& answer);
 
+// Deletes bare pods of agents that have ended: nobody else does when their client was killed. Goes on
+// behind the caller's back while the client lives; failures do not matter.
+void sweep_ended_pods(ApiClient& client, const std::string& name_space);
+
 }  // namespace mirrord::k8s

@@ -41,6 +41,8 @@ class Start {
     deadline_ = Clock::now() + seconds(plan_.settings.startup_timeout_seconds);
     announce();
     watch_objects();
+    if (plan_.kind == AgentKind::kPod)
+      sweep_ended_pods(client_, plan_.name_space);
     find_node();
     report(StartStep::kBegin,
            is_ephemeral() ? "creating ephemeral container..." : "creating agent pod...");

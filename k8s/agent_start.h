@@ -29,10 +29,12 @@ struct StartOptions {
   std::function<bool()> is_interrupted;  // optional; looked at often: true gives the start up
 };
 
-// Waits at most `plan.settings.startup_timeout_seconds` on the client's loop; not to be called from
-// one of its callbacks. On success the agent's container runs; whether the agent in it listens is
-// for the first connection to show (`explain_silent_agent` then says more). On any failure what was
-// created is deleted again, and the error has the cluster's own words.
+// Reports the warnings of the plan and of its target, then what is done. Waits on the client's loop,
+// at most `plan.settings.startup_timeout_seconds`; not to be called from one of its callbacks.
+// On success the agent's container has been started, perhaps a few milliseconds ago: a connection to
+// its port that is refused should be tried again for a second or two, and `explain_silent_agent`
+// says more if it stays so. On any failure what was created is deleted again, and the error has the
+// cluster's own words.
 Result<StartedAgent> start_agent(ApiClient& client, const AgentPlan& plan,
                                  const StartOptions& options = {});
 

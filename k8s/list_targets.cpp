@@ -2,9 +2,12 @@
 #include "k8s/list_targets.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <utility>
 
+#include "k8s/pod_list_reader.h"
 #include "k8s/sidecars.h"
 
 namespace mirrord::k8s {
@@ -16,6 +19,7 @@ constexpr char kMetadataList[] =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 // Not our own pods, nor those that an operator made for a session.
 constexpr char kNotOurs[] = "app!=mirrord,!operator.metalbear.co/owner";
+constexpr char kProtobuf[] = "application/vnd.kubernetes.protobuf,application/json";
 constexpr std::size_t kMostAtATime = 3;
 constexpr seconds kPageLimit{30};
 constexpr seconds kTotalLimit{300};
@@ -27,12 +31,37 @@ bool is_ready(JsonView pod) {
   return false;
 }
 
+std::vector<std::string> targets_of_pod(const ListedPod& pod, bool wants_unready) {
+  if (pod.name.empty() || (!wants_unready && !pod.is_ready))
+    return {};
+  TargetPath path{.kind = TargetKind::kPod, .name = pod.name};
+  std::vector<std::string> targets;
+  for (const std::string& container : pod.containers) {
+    if (is_sidecar(container))
+      continue;
+    path.container = container;
+    targets.push_back(to_text(path));
+  }
+  path.container.clear();
+  if (targets.size() == 1)
+    return {to_text(path)};
+  return targets;
+}
+
 // One list, page after page.
 struct Part {
   std::string path;  // without the page's place
   bool wants_metadata_only = false;
   std::function<void(JsonView item)> take;
-  bool is_done = false;
+  // Set for pods: the list is read as it arrives, in another form, unless that fails.
+  std::function<void(const ListedPod& pod)> take_pod;
+  std::function<void()> forget;  // what was taken: the list begins again
+
+  std::unique_ptr<PodListReader> reader;
+  std::unique_ptr<ApiClient::Stream> stream;
+  std::string json;  // of a server that does not know the other form
+  bool has_begun = false;
+  bool is_broken = false;
   std::optional<ApiError> failure;
 };
 
@@ -51,8 +80,19 @@ class Pages {
 
  private:
   void begin_next() {
-    if (next_ < parts_.size())
-      request(*parts_[next_++], "");
+    if (next_ == parts_.size())
+      return;
+    Part& part = *parts_[next_++];
+    if (part.take_pod)
+      stream(part, "");
+    else
+      request(part, "");
+  }
+
+  void end(Part& part, std::optional<ApiError> failure) {
+    part.failure = std::move(failure);
+    ++done_count_;
+    begin_next();
   }
 
   void request(Part& part, std::string_view place) {
@@ -62,22 +102,66 @@ class Pages {
     if (part.wants_metadata_only)
       page.accept = kMetadataList;
     client_.send(std::move(page), [this, &part](ApiResult<Json> answer) {
-      std::string next;
-      if (answer) {
-        for (const JsonView item : (*answer)["items"])
-          part.take(item);
-        next = (*answer)["metadata"]["continue"].text();
-      } else {
-        part.failure = std::move(answer.error());
-      }
-      if (!next.empty()) {
-        request(part, next);
-        return;
-      }
-      part.is_done = true;
-      ++done_count_;
-      begin_next();
+      if (!answer)
+        return end(part, std::move(answer.error()));
+      for (const JsonView item : (*answer)["items"])
+        part.take(item);
+      const std::string next((*answer)["metadata"]["continue"].text());
+      if (next.empty())
+        return end(part, std::nullopt);
+      request(part, next);
     });
+  }
+
+  // Version 0 means "as the API server has it in memory": no wait for etcd, and one page for all.
+  void stream(Part& part, std::string_view place) {
+    part.reader = std::make_unique<PodListReader>(part.take_pod);
+    part.json.clear();
+    part.has_begun = false;
+    ApiRequest page{.path = part.path, .accept = kProtobuf, .timeout = kPageLimit};
+    page.path += place.empty() ? "&resourceVersion=0" : "&continue=" + escape(place);
+    part.stream = client_.open_stream(
+        std::move(page),
+        {.opened = {},
+         .line = [&part](std::string_view line) { feed(part, line); },
+         .ended = [this,
+                   &part](std::optional<ApiError> why) { end_stream(part, why.has_value()); }});
+  }
+
+  // The line feeds between the lines are bytes as all others.
+  static void feed(Part& part, std::string_view line) {
+    const bool is_first = !std::exchange(part.has_begun, true);
+    if (part.is_broken)
+      return;
+    if (is_first && line.starts_with('{'))
+      part.json = line;
+    else if (!part.json.empty())
+      part.json.append("\n").append(line);
+    else if ((!is_first && !part.reader->feed("\n")) || !part.reader->feed(line))
+      part.is_broken = true;
+  }
+
+  void end_stream(Part& part, bool has_failed) {
+    // Its own callback runs: it may go only afterwards.
+    client_.loop().defer([old = std::move(part.stream)] {});
+    std::string next;
+    bool is_whole = !has_failed && !part.is_broken && part.reader->is_complete();
+    if (is_whole) {
+      next = part.reader->continue_token();
+    } else if (!has_failed && !part.json.empty()) {
+      if (const auto list = Json::parse(part.json, "the list")) {
+        is_whole = true;
+        for (const JsonView item : (*list)["items"])
+          part.take(item);
+        next = (*list)["metadata"]["continue"].text();
+      }
+    }
+    if (is_whole && next.empty())
+      return end(part, std::nullopt);
+    if (is_whole)
+      return stream(part, next);
+    part.forget();
+    request(part, "");
   }
 
   ApiClient& client_;
@@ -101,20 +185,10 @@ std::vector<std::string> targets_of_object(TargetKind kind, JsonView object, boo
     return {};
   if (kind != TargetKind::kPod)
     return {to_text(path)};
-  if (!wants_unready && !is_ready(object))
-    return {};
-  std::vector<std::string> names;
+  ListedPod pod{.name = std::move(path.name), .is_ready = is_ready(object)};
   for (const JsonView container : object["spec"]["containers"])
-    if (!is_sidecar(container["name"].text()))
-      names.emplace_back(container["name"].text());
-  if (names.size() == 1)
-    return {to_text(path)};
-  std::vector<std::string> targets;
-  for (std::string& name : names) {
-    path.container = std::move(name);
-    targets.push_back(to_text(path));
-  }
-  return targets;
+    pod.containers.emplace_back(container["name"].text());
+  return targets_of_pod(pod, wants_unready);
 }
 
 Result<TargetList> list_targets(ApiClient& client, const ListRequest& request) {
@@ -135,10 +209,17 @@ Result<TargetList> list_targets(ApiClient& client, const ListRequest& request) {
     if (is_pod && !request.wants_unready)
       part.path += "&fieldSelector=" + escape("status.phase=Running");
     part.wants_metadata_only = !is_pod && kind->kind != TargetKind::kDeployment;
-    part.take = [&targets = found[i], kind, &request](JsonView item) {
-      for (std::string& target : targets_of_object(kind->kind, item, request.wants_unready))
-        targets.push_back(std::move(target));
+    std::vector<std::string>& targets = found[i];
+    part.take = [&targets, kind, &request](JsonView item) {
+      std::ranges::move(targets_of_object(kind->kind, item, request.wants_unready),
+                        std::back_inserter(targets));
     };
+    if (is_pod) {
+      part.take_pod = [&targets, &request](const ListedPod& pod) {
+        std::ranges::move(targets_of_pod(pod, request.wants_unready), std::back_inserter(targets));
+      };
+      part.forget = [&targets] { targets.clear(); };
+    }
     kinds.emplace_back(kind, &part);
   }
   Part* namespaces = nullptr;
