@@ -42,7 +42,8 @@ std::string escape(std::string_view text);
 
 class ApiClient {
  public:
-  // Lives on the thread of `loop`.
+  // Lives on the thread of `loop`. No callback comes from inside a call of this class, and each may
+  // destroy the client.
   ApiClient(net::Loop& loop, ClientConfig config);
   ~ApiClient();  // what is under way ends without its callback
   ApiClient(const ApiClient&) = delete;
@@ -52,9 +53,12 @@ class ApiClient {
   [[nodiscard]] net::Loop& loop();
 
   using Done = std::move_only_function<void(ApiResult<Json>)>;
-  // Begins at once. Answers of 429 and 5xx and broken connections are tried again with growing
-  // pauses while the time limit allows it; requests that are not safe to repeat only when the
-  // server cannot have acted on them.
+  // Begins at once; `done` comes from the loop, never before this returns. Answers of 429, 502, 503
+  // and 504 and broken connections are tried again with growing pauses while the time limit allows
+  // it (a server that never answered: for two seconds); requests that are not safe to repeat only
+  // when the server cannot have acted on them or asks for it by Retry-After. New credentials are
+  // asked for once when they are refused (401). The time limit does not count the credentials'
+  // plugin, which may ask the user.
   void send(ApiRequest request, Done done);
 
   // One request under way, for code that is written in the order in which it runs.
@@ -79,9 +83,13 @@ class ApiClient {
    public:
     ~Stream();
 
+    Stream(const Stream&) = delete;
+    Stream& operator=(const Stream&) = delete;
+
    private:
     friend class ApiClient;
     struct State;
+    explicit Stream(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
   };
   struct StreamHandlers {
@@ -90,19 +98,21 @@ class ApiClient {
     // The end: no value when the server ended it in good order. Once, last.
     std::move_only_function<void(std::optional<ApiError> why)> ended;
   };
-  // `request.timeout` limits the wait for the answer's head. Nothing is tried again.
+  // `request.timeout` limits the wait for the answer's head. Nothing is tried again but refused
+  // credentials (401). A line holds at most 16 MiB.
   std::unique_ptr<Stream> open_stream(ApiRequest request, StreamHandlers handlers);
 
   // Runs the loop until `is_done` holds or the time is over; false when it is over.
   bool run_until(const std::function<bool()>& is_done, std::chrono::milliseconds limit);
 
   // For connections that leave HTTP (port-forward): sets URL, TLS, proxy and credentials of
-  // `handle`, which is the caller's. HTTP/1.1 only. Texts stay valid while the client lives.
+  // `handle`, which is the caller's. HTTP/1.1 only; the credentials' headers are those of
+  // CURLOPT_HTTPHEADER. Texts stay valid while the client lives, those of the last 64 calls.
   Status prepare_upgrade(CURL* handle, std::string_view path);
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // also held while a callback runs, which may destroy the client
 };
 
 }  // namespace mirrord::k8s

@@ -17,10 +17,11 @@ struct Credentials {
   std::string bearer_token;
   std::string username, password;  // HTTP Basic
   std::string client_certificate, client_key;
+  bool operator==(const Credentials&) const = default;
 };
 
 // Gives the credentials and gets new ones when they run out (token files, exec plugins, OIDC).
-// Called on the API client's thread before a connection or request needs them; answers from memory
+// May be called from any thread, and blocks the longer when a plugin has to run; answers from memory
 // while they are valid. `refused` says that the server answered 401 to the ones given last.
 using CredentialSource = std::function<Result<Credentials>(bool refused)>;
 

@@ -155,11 +155,17 @@ Json Json::array(std::initializer_list<Json> items) {
 }
 
 Result<Json> Json::parse(std::string_view text, std::string_view what) {
-  cJSON* node = cJSON_ParseWithLength(text.data(), text.size());
+  const char* end = nullptr;
+  cJSON* node = cJSON_ParseWithLengthOpts(text.data(), text.size(), &end, 0);
   if (node == nullptr) {
     return fail(ErrorCode::kPeer, std::string(what) + " is not valid JSON");
   }
-  return Json(node);
+  Json value(node);
+  const std::string_view rest = text.substr(static_cast<std::size_t>(end - text.data()));
+  if (rest.find_first_not_of(" \t\r\n") != std::string_view::npos) {
+    return fail(ErrorCode::kPeer, std::string(what) + " is not valid JSON: something follows it");
+  }
+  return value;
 }
 
 void Json::set(std::string_view key, Json value) {
@@ -169,6 +175,10 @@ void Json::set(std::string_view key, Json value) {
     return;
   }
   cJSON_AddItemToObject(node_, name.c_str(), value.release());
+}
+
+void Json::add(std::string_view key, Json value) {
+  cJSON_AddItemToObject(node_, std::string(key).c_str(), value.release());
 }
 
 void Json::push(Json item) {

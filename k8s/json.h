@@ -80,6 +80,7 @@ class Json {
   static Result<Json> parse(std::string_view text, std::string_view what);
 
   void set(std::string_view key, Json value);  // of an object: adds or replaces
+  void add(std::string_view key, Json value);  // of an object: a key that it does not have yet
   void push(Json item);                        // of an array
   void merge(JsonView other);                  // of an object: every member of `other`, replacing
 

@@ -137,9 +137,15 @@ Loop::~Loop() {
 }
 
 void Loop::run() {
+  run_until([] { return false; });
+}
+
+bool Loop::run_until(const std::function<bool()>& is_done) {
+  bool has_reached = false;
   while (!impl_->is_stopping) {
     impl_->run_deferred();
-    if (impl_->is_stopping || !impl_->is_alive()) {
+    has_reached = is_done();
+    if (has_reached || impl_->is_stopping || !impl_->is_alive()) {
       break;
     }
     // 0: timers are due, or libuv has something to close or to add to its own set.
@@ -151,6 +157,7 @@ void Loop::run() {
     }
   }
   impl_->is_stopping = false;
+  return has_reached || is_done();
 }
 
 void Loop::stop() {

@@ -23,6 +23,9 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   void run();  // returns when `stop` was called or nothing is left to wait for
+  // The same, and also returns once `is_done` holds, which is asked before each wait. Whether it
+  // does. Not from a callback.
+  bool run_until(const std::function<bool()>& is_done);
   void stop();
   // Runs `callback` at the end of the present iteration, before the loop waits again. Used to
   // gather several small writes into one system call.

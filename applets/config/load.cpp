@@ -11,6 +11,7 @@
 #include "applets/config/resolve.h"
 #include "applets/config/text_file.h"
 #include "applets/config/toml.h"
+#include "applets/config/yaml.h"
 
 namespace mirrord::config {
 namespace {
@@ -25,22 +26,25 @@ std::string_view extension(std::string_view path) {
   return dot == std::string_view::npos || dot == 0 ? std::string_view() : name.substr(dot + 1);
 }
 
+bool is_yaml(std::string_view end) {
+  return end == "yaml" || end == "yml";
+}
+
 Status check_extension(std::string_view file) {
   const std::string_view end = extension(file);
-  if (file == "-" || end.empty() || end == "json" || end == "toml")
+  if (file == "-" || end.empty() || end == "json" || end == "toml" || is_yaml(end))
     return {};
-  const std::string name(file);
-  if (end == "yaml" || end == "yml")
-    return fail(ErrorCode::kConfig,
-                name + ": configuration in YAML is not supported in this version",
-                "Write it as JSON (.json) or TOML (.toml).");
-  return fail(ErrorCode::kConfig,
-              name + ": unknown kind of configuration file `." + std::string(end) + "`",
-              "The name must end in .json or .toml.");
+  return fail(
+      ErrorCode::kConfig,
+      std::string(file) + ": unknown kind of configuration file `." + std::string(end) + "`",
+      "The name must end in .json, .toml, .yaml or .yml.");
 }
 
 Result<Node> parse_file(std::string_view text, const std::string& name) {
-  return extension(name) == "toml" ? parse_toml(text, name) : parse_json(text, name);
+  const std::string_view end = extension(name);
+  if (is_yaml(end))
+    return parse_yaml(text, name);
+  return end == "toml" ? parse_toml(text, name) : parse_json(text, name);
 }
 
 std::string random_key() {

@@ -235,8 +235,6 @@ TEST(Errors, OfFileNames) {
     const auto config = loading.load_file(path);
     return config ? "no error" : config.error()[0].what;
   };
-  EXPECT_EQ(what("/x/mirrord.yml"),
-            "/x/mirrord.yml: configuration in YAML is not supported in this version");
   EXPECT_EQ(what("/x/mirrord.ini"), "/x/mirrord.ini: unknown kind of configuration file `.ini`");
   EXPECT_EQ(what("/nowhere/mirrord.json"),
             "reading `/nowhere/mirrord.json`: No such file or directory");
