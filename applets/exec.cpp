@@ -23,6 +23,7 @@
 #include "applets/exec_flags.h"
 #include "applets/hook_file.h"
 #include "applets/intproxy/start.h"
+#include "applets/intproxy/user_notice.h"
 #include "applets/json_text.h"
 #include "applets/load_check.h"
 #include "applets/private_directory.h"
@@ -209,10 +210,12 @@ intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
   options.start_idle_timeout = bounded(config.proxy.start_idle_timeout_seconds);
   options.idle_timeout = bounded(config.proxy.idle_timeout_seconds);
   options.ping_interval = bounded(config.proxy.ping_interval_seconds);
+  options.reconnect_timeout = bounded(config.proxy.reconnect_timeout_seconds);
   options.readonly_file_buffer = config.files.readonly_buffer;
   options.environment_include = config.environment.include;
   options.environment_exclude = config.environment.exclude;
   options.map_path = path_mapper(config, settings);
+  options.notices = intproxy::keep_if_regular(STDERR_FILENO);
   return options;
 }
 

@@ -127,6 +127,7 @@ Status serve(const Options& options) {
   Server server(loop, target,
                 {.first_client = options.communication_timeout,
                  .idle = options.idle_ttl,
+                 .reconnect = options.reconnect_ttl,
                  .fails_after_first_client = options.test_error});
   if (options.stream_fd >= 0)
     server.serve_only(std::move(socket));

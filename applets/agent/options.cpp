@@ -30,7 +30,11 @@ const char kUsageText[] =
     "      --clean-iptables-on-start        [env: MIRRORD_AGENT_CLEAN_IPTABLES_ON_START]\n"
     "      --ipv6                           accepted and ignored: address families are detected\n"
     "  -h, --help                           show this text\n"
-    "  -V, --version                        print the version\n";
+    "  -V, --version                        print the version\n"
+    "\n"
+    "Environment:\n"
+    "  MIRRORD_AGENT_IDLE_TTL       how many seconds to stay without clients [0]\n"
+    "  MIRRORD_AGENT_RECONNECT_TTL  … for a client that left without a goodbye [0]\n";
 
 namespace {
 
@@ -314,8 +318,12 @@ void apply_environment(Options& options, const EnvironmentLookup& environment) {
     options.container = text("MIRRORD_AGENT_EPHEMERAL_TARGET_CONTAINER_ID");
   // A malformed number acts as the default: a typing mistake there must not stop the agent.
   constexpr int kLongestTtl = 365 * 24 * 3600;
-  const int ttl = parse_number<int>(text("MIRRORD_AGENT_IDLE_TTL")).value_or(0);
-  options.idle_ttl = std::chrono::seconds(std::clamp(ttl, 0, kLongestTtl));
+  const auto ttl = [&](const char* name) {
+    return std::chrono::seconds(
+        std::clamp(parse_number<int>(text(name)).value_or(0), 0, kLongestTtl));
+  };
+  options.idle_ttl = ttl("MIRRORD_AGENT_IDLE_TTL");
+  options.reconnect_ttl = ttl("MIRRORD_AGENT_RECONNECT_TTL");
 }
 
 }  // namespace

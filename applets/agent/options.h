@@ -25,7 +25,8 @@ struct Options {
   std::uint16_t port = 61337;
   std::chrono::seconds communication_timeout{30};  // for the first client
   std::chrono::seconds idle_ttl{0};                // how long to stay without clients
-  int stream_fd = -1;  // ≥ 0: serve this connected descriptor, listen nowhere
+  std::chrono::seconds reconnect_ttl{0};  // … for one whose connection broke to come back
+  int stream_fd = -1;                     // ≥ 0: serve this connected descriptor, listen nowhere
   std::string metrics_address;
   std::string operator_certificate;
   bool test_error = false;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -146,6 +147,7 @@ void Server::accept_clients() {
 
 void Server::add(Fd socket, std::string name) {
   timer_.stop();
+  missing_ = std::max(missing_ - 1, 0);  // perhaps one of them: clients do not say who they are
   const std::uint64_t id = next_id_++;
   sessions_.emplace(id, std::make_unique<Session>(loop_, target_, std::move(socket),
                                                   std::move(name), [this, id] { remove(id); }));
@@ -153,6 +155,13 @@ void Server::add(Fd socket, std::string name) {
 
 void Server::remove(std::uint64_t id) {
   loop_.defer([this, id] {
+    const auto found = sessions_.find(id);
+    if (found != sessions_.end() && !found->second->has_said_goodbye() &&
+        limits_.reconnect.count() > 0) {
+      ++missing_;
+      missing_until_ms_ =
+          loop_.now_ms() + static_cast<std::uint64_t>(limits_.reconnect.count()) * 1000;
+    }
     sessions_.erase(id);
     leave_when_idle();
   });
@@ -161,9 +170,12 @@ void Server::remove(std::uint64_t id) {
 void Server::leave_when_idle() {
   if (!sessions_.empty())
     return;
-  if (is_leaving_ || !listener_ || limits_.idle.count() == 0)
+  std::chrono::milliseconds patience = limits_.idle;
+  if (missing_ > 0 && missing_until_ms_ > loop_.now_ms())
+    patience = std::max(patience, std::chrono::milliseconds(missing_until_ms_ - loop_.now_ms()));
+  if (is_leaving_ || !listener_ || patience.count() == 0)
     return stop({});
-  timer_.start(limits_.idle, [this] { stop({}); });
+  timer_.start(patience, [this] { stop({}); });
 }
 
 void Server::target_ended() {

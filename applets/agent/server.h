@@ -23,6 +23,7 @@ class Server {
   struct Limits {
     std::chrono::seconds first_client;  // without one until then the agent ends with an error
     std::chrono::seconds idle;          // how long to stay when the last client has gone
+    std::chrono::seconds reconnect;     // the same for one that has gone without a goodbye
     bool fails_after_first_client = false;
   };
 
@@ -55,8 +56,10 @@ class Server {
   std::unique_ptr<net::FdWatcher> target_watcher_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   std::uint64_t next_id_ = 0;
-  bool is_leaving_ = false;  // no new clients any more
-  net::Timer timer_;         // for the first client, later for idleness
+  bool is_leaving_ = false;             // no new clients any more
+  int missing_ = 0;                     // clients whose connections broke: they may come back…
+  std::uint64_t missing_until_ms_ = 0;  // …until then
+  net::Timer timer_;                    // for the first client, later for idleness
   Status status_;
   std::unique_ptr<net::SignalWatcher> on_terminate_;
   std::unique_ptr<net::SignalWatcher> on_interrupt_;

@@ -182,6 +182,7 @@ void Session::handle(ClientMessage&& message) {
       is_ready_for_logs_ = true;
       return;
     case ClientMessage::index_of<"Close">:
+      has_said_goodbye_ = true;
       return input_ended();
     case ClientMessage::index_of<"GetAddrInfoRequest">:
       return dns_.handle(std::move(message.get<"GetAddrInfoRequest">()));

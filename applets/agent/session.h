@@ -31,6 +31,8 @@ class Session final : public ClientLink {
 
   // Tells the client why, sends what is queued and ends.
   void close(std::string reason);
+  // The client has sent Close: it does not come back.
+  [[nodiscard]] bool has_said_goodbye() const { return has_said_goodbye_; }
 
   net::Loop& loop() override { return loop_; }
   const Target& target() const override { return target_; }
@@ -64,6 +66,7 @@ class Session final : public ClientLink {
   const Target& target_;
   net::Callback on_end_;
   bool has_ended_ = false;
+  bool has_said_goodbye_ = false;
   bool is_closing_ = false;    // the client has been told to go
   bool is_finishing_ = false;  // the client has gone; its last requests are being carried out
   int holds_ = 0;

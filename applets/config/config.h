@@ -89,6 +89,7 @@ struct ProxyOptions {
   uint64_t start_idle_timeout_seconds = 60;
   uint64_t idle_timeout_seconds = 5;
   uint64_t ping_interval_seconds = 30;
+  uint64_t reconnect_timeout_seconds = 30;  // 0: a broken connection ends the session
   std::string log_level = "mirrord=info,warn";
   std::string log_destination;  // a file; empty: in the session's directory
   bool json_log = true;

@@ -588,6 +588,8 @@ constexpr Key kKeys[] = {
     {"internal_proxy.ping_interval", "u64", "30", "", "", "", 0, "agent ping; 0 acts as 1"},
     {"internal_proxy.process_logging_interval", "u64", "60", "", "", "", 0,
      "log connected processes"},
+    {"internal_proxy.reconnect_timeout", "u64", "30", "MIRRORD_RECONNECT_TIMEOUT", "", "", 0,
+     "seconds to try after the agent's connection broke; 0: never"},
     {"internal_proxy.socket_timeout", "u64", "31536000", "", "", "", 0,
      "layer's socket timeouts to intproxy"},
     {"internal_proxy.start_idle_timeout", "u64", "60", "", "", "", 0,

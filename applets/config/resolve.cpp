@@ -267,6 +267,7 @@ ProxyOptions resolve_proxy(Values& values) {
   ProxyOptions proxy;
   proxy.start_idle_timeout_seconds = values.number("internal_proxy.start_idle_timeout");
   proxy.idle_timeout_seconds = values.number("internal_proxy.idle_timeout");
+  proxy.reconnect_timeout_seconds = values.number("internal_proxy.reconnect_timeout");
   proxy.ping_interval_seconds =
       std::max<uint64_t>(values.number("internal_proxy.ping_interval"), 1);
   proxy.log_level = values.text("internal_proxy.log_level");

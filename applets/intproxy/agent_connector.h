@@ -22,14 +22,12 @@ struct ReopenedStream {
 //
 // The session takes turns with it:
 //   reopen → done(stream) → handshake → accepted() … the stream breaks → reopen → …
-//   reopen → done(error)  → a pause   → reopen → …  until it works or `reopen_limit` is over
+//   reopen → done(error)  → a pause   → reopen → …  until it works or the time is over (the setting
+//                                                   internal_proxy.reconnect_timeout)
 //   reopen → done(stream) → the handshake fails → a pause → reopen → …
 class AgentConnector {
  public:
   using Done = std::move_only_function<void(Result<ReopenedStream>)>;
-
-  // How long a session waits for its agent. Programs' calls wait as long.
-  static constexpr std::chrono::milliseconds kReopenLimit{30'000};
 
   // What the source says of its own accord, on the loop's thread; never from inside reopen().
   struct Events {
@@ -50,10 +48,14 @@ class AgentConnector {
   // The handshake on the latest stream has succeeded. Until then the agent may be gone although the
   // stream could be opened (a port-forward is agreed on before anybody listens).
   virtual void accepted() {}
+  // Whether reopen() may give the stream of another agent: then an agent that says why it ends
+  // (its target has ended) is a reason to call it, else that is the end of the session.
+  [[nodiscard]] virtual bool replaces_agents() const { return false; }
   // From the session, once, before anything else.
   virtual void set_events(Events /*events*/) {}
-  // How long to go on trying after a break.
-  [[nodiscard]] virtual std::chrono::milliseconds reopen_limit() const { return kReopenLimit; }
+  // Go on trying for at least this long after a break, for a source that has to start an agent.
+  // Programs' calls wait as long.
+  [[nodiscard]] virtual std::chrono::milliseconds reopen_limit() const { return {}; }
 };
 
 }  // namespace mirrord::intproxy

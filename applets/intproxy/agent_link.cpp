@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "proto/codec.h"
+#include "proto/text.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -14,7 +15,6 @@ namespace {
 constexpr std::size_t kQuantum = 64 * 1024;
 // Large reads are taken in pieces of about this size: two of them fit into a second-level cache.
 constexpr std::size_t kPart = 64 * 1024;
-constexpr std::size_t kLongestRead = 256 * 1024;
 // A Close leaves with the next request: one packet and one wake-up of the agent less per file.
 constexpr std::chrono::milliseconds kLinger{2};
 
@@ -74,8 +74,17 @@ AgentLink::~AgentLink() {
   *alive_ = false;
 }
 
+std::uint64_t AgentLink::answers() const {
+  return file_progress_.answers + lookup_progress_.answers + reverse_progress_.answers +
+         connect_progress_.answers + legacy_progress_[0].answers + legacy_progress_[1].answers;
+}
+
 void AgentLink::start(Handlers handlers) {
   handlers_ = std::move(handlers);
+  start_stream(options_.handshake_timeout);
+}
+
+void AgentLink::start_stream(std::chrono::milliseconds handshake_timeout) {
   net::Stream::Handlers stream_handlers;
   stream_handlers.buffer = [this] {
     const auto parts = decoder_.writable_parts();
@@ -83,15 +92,15 @@ void AgentLink::start(Handlers handlers) {
   };
   stream_handlers.received = [this](std::size_t count) { on_bytes(count); };
   stream_handlers.ended = [this] {
-    lose({ErrorCode::kDisconnected, "read from " + peer_name_ + ": the agent closed the connection",
-          "", 0});
+    break_off({ErrorCode::kDisconnected,
+               "read from " + peer_name_ + ": the agent closed the connection", "", 0});
   };
-  stream_handlers.failed = [this](Error error) { lose(std::move(error)); };
+  stream_handlers.failed = [this](Error error) { break_off(std::move(error)); };
   stream_handlers.drained = [this] { schedule_pump(); };
   stream_->start(std::move(stream_handlers));
-  timer_.start(options_.handshake_timeout, [this] {
-    lose({ErrorCode::kTimeout, "shake hands with " + peer_name_ + ": no answer in time",
-          "Check that the address is that of a mirrord agent.", 0});
+  timer_.start(handshake_timeout, [this] {
+    break_off({ErrorCode::kTimeout, "shake hands with " + peer_name_ + ": no answer in time",
+               "Check that the address is that of a mirrord agent.", 0});
   });
   send_control(proto::ClientMessage::make<"SwitchProtocolVersion">(proto::client_version()));
 }
@@ -100,13 +109,23 @@ void AgentLink::close(std::string_view why) {
   lose({ErrorCode::kDisconnected, std::string(why), "", 0});
 }
 
+void AgentLink::leave() {
+  can_resume_ = false;
+  if (is_ready_ && !is_lost_) {
+    send_control(proto::ClientMessage::make<"Close">());
+    pump();
+  }
+  close("the session has ended");
+}
+
 // ---- receiving
 
 void AgentLink::on_bytes(std::size_t count) {
   decoder_.commit(count);
   heard_since_ping_ = true;
   const std::shared_ptr<bool> alive = alive_;
-  while (!is_lost_) {
+  const std::uint64_t connection = connection_;
+  while (!is_lost_ && connection == connection_) {
     auto message = decoder_.next();
     if (!message) {
       lose({ErrorCode::kPeer,
@@ -136,9 +155,11 @@ void AgentLink::hand_on_part() {
   const auto* file = unfinished.message->get_if<"File">();
   if (file != nullptr && file->is<"ReadLimited">()) {
     const std::shared_ptr<bool> alive = alive_;
+    const std::uint64_t connection = connection_;
     PartCallback part = std::move(pending_files_.front().part);
+    pending_files_.front().handed_on += unfinished.payload->size();
     part(unfinished.payload->span());  // may lose the agent, and the request with it
-    if (*alive && !is_lost_) {
+    if (*alive && !is_lost_ && connection == connection_) {
       unfinished.payload->clear();
       pending_files_.front().part = std::move(part);
     }
@@ -165,9 +186,12 @@ void AgentLink::on_message(proto::DaemonMessage&& message) {
     case M::index_of<"SwitchProtocolVersionResponse">:
       on_version(message.get<"SwitchProtocolVersionResponse">());
       return;
-    case M::index_of<"Close">:
-      lose({ErrorCode::kPeer, peer_name_ + " ended the session: " + message.get<"Close">(), "", 0});
+    case M::index_of<"Close">: {
+      Error why{ErrorCode::kPeer, peer_name_ + " ended the session: " + message.get<"Close">(), "",
+                0};
+      survives_close_ ? break_off(std::move(why)) : lose(std::move(why));
       return;
+    }
     case M::index_of<"GetEnvVarsResponse">:
       answer_next(pending_environment_, environment_progress_,
                   std::move(message.get<"GetEnvVarsResponse">()));
@@ -191,31 +215,45 @@ void AgentLink::on_message(proto::DaemonMessage&& message) {
   }
 }
 
-template <class T>
-void AgentLink::answer_next(std::deque<Reply<T>>& pending, Progress& progress,
+template <class Pending, class T>
+void AgentLink::answer_next(std::deque<Pending>& pending, Progress& progress,
                             proto::Res<T>&& result) {
   if (pending.empty()) {
     lose({ErrorCode::kPeer, peer_name_ + " sent an answer that nobody asked for", "", 0});
     return;
   }
-  Reply<T> reply = std::move(pending.front());
+  Pending reply = std::move(pending.front());
   pending.pop_front();
   ++progress.answers;
   reply(std::move(result));
 }
 
 void AgentLink::on_version(const proto::SemVer& settled) {
-  version_ = settled;
-  if (is_ready_) {
+  if (is_settled_) {
     return;
   }
+  const bool is_first = connection_ == 0;
+  if (!is_first && settled != version_) {
+    lose({ErrorCode::kPeer,
+          peer_name_ + " speaks version " + settled.to_string() +
+              " of the protocol, the session's agent spoke " + version_.to_string(),
+          "Start the program again.", 0});
+    return;
+  }
+  version_ = settled;
   speaks_flight_ = proto::speaks_flight(settled);
-  is_ready_ = true;
+  is_settled_ = true;
   if (supports(proto::Gate::kClientReadyForLogs)) {
     send_control(proto::ClientMessage::make<"ReadyForLogs">());
   }
   heard_since_ping_ = true;
+  pong_is_due_ = false;
   timer_.start_repeating(options_.ping_interval, [this] { on_ping_timer(); });
+  if (!is_first) {
+    begin_restore();
+    return;
+  }
+  is_ready_ = true;
   if (handlers_.ready) {
     handlers_.ready();
   }
@@ -226,10 +264,47 @@ void AgentLink::on_file_reply(proto::FileResponse& response) {
     lose({ErrorCode::kPeer, peer_name_ + " sent a file reply that nobody asked for", "", 0});
     return;
   }
-  FileCallback reply = std::move(pending_files_.front().reply);
+  PendingFile pending = std::move(pending_files_.front());
   pending_files_.pop_front();
+  while (!pending_files_.empty() && !pending_files_.front().reply) {
+    descriptors_.closed(*descriptor_in(pending_files_.front().request));
+    pending_files_.pop_front();
+  }
   ++file_progress_.answers;
-  reply(&response);
+  if (can_resume_ && !pending.is_given_up) {
+    note_answer(pending, response);
+  }
+  pending.reply(&response);
+}
+
+// Numbers of the agent become the session's; what it takes to open a file again is written down.
+void AgentLink::note_answer(PendingFile& pending, proto::FileResponse& response) {
+  const auto name = [&](proto::u64& fd) {
+    if (!pending.makes) {
+      fd = descriptors_.from_agent(fd);
+    } else {
+      // Another one than was promised is for the caller to notice.
+      fd = descriptors_.at_agent(*pending.makes) == fd ? *pending.makes : ~proto::u64{0};
+    }
+  };
+  const proto::u64* fd = descriptor_in(pending.request);
+  if (auto* open = response.get_if<"Open">(); open != nullptr && *open) {
+    name((*open)->fd);
+    if (auto* request = pending.request.get_if<"Open">();
+        request != nullptr && is_repeatable(pending.request)) {
+      descriptors_.opened((*open)->fd, std::move(request->path.value));
+    }
+  } else if (auto* directory = response.get_if<"OpenDir">(); directory != nullptr && *directory) {
+    name((*directory)->fd);
+  } else if (fd == nullptr) {
+    return;
+  } else if (auto* stat = response.get_if<"Xstat">(); stat != nullptr && *stat) {
+    descriptors_.seen(*fd, (*stat)->metadata);
+  } else if (auto* read = response.get_if<"Read">(); read != nullptr && *read) {
+    descriptors_.advanced(*fd, (*read)->bytes.size());
+  } else if (auto* seek = response.get_if<"Seek">(); seek != nullptr && *seek) {
+    descriptors_.moved(*fd, (*seek)->result_offset);
+  }
 }
 
 void AgentLink::refuse_reply(const proto::FileResponse& got, std::string_view expected) {
@@ -296,10 +371,10 @@ void AgentLink::release_input() {
 
 void AgentLink::on_ping_timer() {
   if (pong_is_due_ && !heard_since_ping_ && input_holds_ == 0) {
-    lose({ErrorCode::kTimeout,
-          "wait for " + peer_name_ + ": nothing was heard for " +
-              std::to_string(options_.ping_interval.count() / 1000) + " seconds",
-          "", 0});
+    break_off({ErrorCode::kTimeout,
+               "wait for " + peer_name_ + ": nothing was heard for " +
+                   std::to_string(options_.ping_interval.count() / 1000) + " seconds",
+               "", 0});
     return;
   }
   heard_since_ping_ = false;
@@ -326,7 +401,12 @@ bool AgentLink::is_overdue(Progress& progress, bool is_waiting) const {
 template <class Callback>
 Callback AgentLink::dropped(const Callback& /*given_up*/) {
   if constexpr (std::is_same_v<Callback, PendingFile>) {
-    return {[](auto&&) {}, nullptr};
+    PendingFile pending;
+    pending.reply = [](auto&&) {};
+    pending.is_given_up = true;
+    return pending;
+  } else if constexpr (requires(Callback callback) { callback.request; }) {
+    return {{}, [](auto&&) {}};
   } else {
     return [](auto&&) {};
   }
@@ -374,6 +454,10 @@ void AgentLink::lose(Error why) {
   }
   is_lost_ = true;
   loss_ = std::move(why);
+  if (restoring_.has_value()) {
+    restoring_.reset();
+    pending_files_.clear();  // they only served to open files again
+  }
   timer_.stop();
   linger_.stop();
   stream_.reset();
@@ -392,6 +476,7 @@ void AgentLink::fail_all_pending() {
     }
   };
   fail_all(std::exchange(pending_files_, {}));
+  fail_all(std::exchange(held_files_, {}));
   fail_all(std::exchange(pending_environment_, {}));
   fail_all(std::exchange(pending_lookups_, {}));
   fail_all(std::exchange(pending_reverse_, {}));
@@ -405,28 +490,68 @@ void AgentLink::fail_all_pending() {
 
 // ---- requests
 
-void AgentLink::send_file(proto::FileRequest&& request, FileCallback reply) {
+void AgentLink::send_file(proto::FileRequest&& request, FileCallback reply, PartCallback part) {
   if (refuse_if_lost(reply)) {
     return;
   }
-  auto message = proto::ClientMessage::make<"FileRequest">();
-  message.get<"FileRequest">() = std::move(request);
-  pending_files_.push_back({std::move(reply), nullptr});
-  if (!enqueue(file_sender_->queue_, std::move(message))) {
-    // A path that is not UTF-8 cannot travel: no such file, as far as the agent can tell.
-    FileCallback refused = std::move(pending_files_.back().reply);
-    pending_files_.pop_back();
-    loop_.defer(
-        [refused = std::move(refused)]() mutable { refused(std::unexpected(io_error(EILSEQ))); });
+  PendingFile pending;
+  if (speaks_flight_ && makes_descriptor(request)) {
+    pending.makes = descriptors_.take_reserved();
   }
+  pending.reply = std::move(reply);
+  pending.part = std::move(part);
+  pending.request = std::move(request);
+  is_ready_ ? transmit(std::move(pending)) : hold(std::move(pending));
+}
+
+void AgentLink::transmit(PendingFile&& pending) {
+  const auto refuse = [this](PendingFile&& refused, proto::ResponseError error) {
+    loop_.defer([reply = std::move(refused), error = std::move(error)]() mutable {
+      reply(std::unexpected(std::move(error)));
+    });
+  };
+  auto message = proto::ClientMessage::make<"FileRequest">();
+  proto::FileRequest& request = message.get<"FileRequest">();
+  request = std::move(pending.request);
+  proto::u64* fd = descriptor_in(request);
+  const proto::u64 number = fd == nullptr ? 0 : *fd;
+  if (fd != nullptr) {
+    const auto there = descriptors_.at_agent(number);
+    if (!there) {
+      refuse(std::move(pending), interrupted_error());
+      return;
+    }
+    *fd = *there;
+  }
+  const Urgency urgency = pending.reply ? Urgency::kNow : Urgency::kCanWait;
+  if (!enqueue_kept(file_sender_->queue_, message, urgency)) {
+    // A path that is not UTF-8 cannot travel: no such file, as far as the agent can tell.
+    refuse(std::move(pending), io_error(EILSEQ));
+    return;
+  }
+  if (pending.makes) {
+    descriptors_.sent(*pending.makes);
+  }
+  if (!pending.reply && (!can_resume_ || pending_files_.empty())) {
+    descriptors_.closed(number);
+    return;
+  }
+  if (can_resume_) {
+    if (fd != nullptr) {
+      *fd = number;
+    }
+    pending.request = std::move(request);
+  }
+  pending_files_.push_back(std::move(pending));
 }
 
 void AgentLink::send_without_reply(proto::FileRequest request) {
-  if (!is_lost_) {
-    auto message = proto::ClientMessage::make<"FileRequest">();
-    message.get<"FileRequest">() = std::move(request);
-    enqueue(file_sender_->queue_, std::move(message), Urgency::kCanWait);
+  if (is_lost_) {
+    return;
   }
+  PendingFile pending;
+  pending.request = std::move(request);
+  is_ready_ ? transmit(std::move(pending)) : hold(std::move(pending));
 }
 
 void AgentLink::get_environment(proto::GetEnvVarsRequest request,
@@ -441,16 +566,21 @@ void AgentLink::resolve(proto::GetAddrInfoRequestV2 request, Reply<proto::DnsLoo
   if (refuse_if_lost(reply)) {
     return;
   }
-  auto message = supports(proto::Gate::kAddrinfoV2)
-                     ? proto::ClientMessage::make<"GetAddrInfoRequestV2">(std::move(request))
-                     : proto::ClientMessage::make<"GetAddrInfoRequest">(
-                           proto::GetAddrInfoRequest{std::move(request.node)});
-  pending_lookups_.push_back(std::move(reply));
-  if (!enqueue(simple_sender_->queue_, std::move(message))) {
-    Reply<proto::DnsLookup> refused = std::move(pending_lookups_.back());
-    pending_lookups_.pop_back();
-    refused(std::unexpected(io_error(EILSEQ)));
+  if (!proto::is_utf8(request.node)) {
+    loop_.defer([reply = std::move(reply)]() mutable { reply(std::unexpected(io_error(EILSEQ))); });
+    return;
   }
+  if (is_ready_) {
+    send_lookup(request);
+  }
+  pending_lookups_.push_back({std::move(request), std::move(reply)});
+}
+
+void AgentLink::send_lookup(const proto::GetAddrInfoRequestV2& request) {
+  enqueue(simple_sender_->queue_, supports(proto::Gate::kAddrinfoV2)
+                                      ? proto::ClientMessage::make<"GetAddrInfoRequestV2">(request)
+                                      : proto::ClientMessage::make<"GetAddrInfoRequest">(
+                                            proto::GetAddrInfoRequest{request.node}));
 }
 
 void AgentLink::resolve_reverse(proto::Ip address, Reply<std::string> reply) {
@@ -463,7 +593,13 @@ void AgentLink::resolve_reverse(proto::Ip address, Reply<std::string> reply) {
     });
     return;
   }
-  pending_reverse_.push_back(std::move(reply));
+  if (is_ready_) {
+    send_reverse(address);
+  }
+  pending_reverse_.push_back({address, std::move(reply)});
+}
+
+void AgentLink::send_reverse(proto::Ip address) {
   simple_sender_->send(
       proto::ClientMessage::make<"ReverseDnsLookup">(proto::ReverseDnsLookupRequest{address}));
 }
@@ -472,6 +608,11 @@ void AgentLink::resolve_reverse(proto::Ip address, Reply<std::string> reply) {
 
 bool AgentLink::enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::ClientMessage&& message,
                         Urgency urgency) {
+  return enqueue_kept(queue, message, urgency);
+}
+
+bool AgentLink::enqueue_kept(const std::shared_ptr<Sender::Queue>& queue,
+                             proto::ClientMessage& message, Urgency urgency) {
   if (is_lost_) {
     return true;
   }
@@ -507,6 +648,17 @@ bool AgentLink::enqueue(const std::shared_ptr<Sender::Queue>& queue, proto::Clie
   return true;
 }
 
+// Nothing that is queued has a meaning on another stream.
+void AgentLink::clear_queues() {
+  active_.push_back(control_);
+  for (const std::shared_ptr<Sender::Queue>& queue : std::exchange(active_, {})) {
+    queue->messages.clear();
+    queue->bytes = 0;
+    queue->is_active = false;
+    queue->was_full = false;
+  }
+}
+
 void AgentLink::send_control(proto::ClientMessage&& message) {
   enqueue(control_, std::move(message));
 }
@@ -527,6 +679,9 @@ void AgentLink::schedule_pump() {
 // Moves messages to the stream while it has room: control messages first, then one quantum of
 // bytes from each sender in turn.
 void AgentLink::pump() {
+  if (!stream_) {
+    return;
+  }
   std::vector<std::shared_ptr<Sender::Queue>> with_room;
   const auto send_first = [&](const std::shared_ptr<Sender::Queue>& queue) {
     Sender::Queue::Message message = std::move(queue->messages.front());
@@ -544,7 +699,7 @@ void AgentLink::pump() {
   while (!is_lost_ && !control_->messages.empty()) {
     send_first(control_);
   }
-  while (!is_lost_ && !active_.empty() && !stream_->is_above_high_mark()) {
+  while (!is_lost_ && is_settled_ && !active_.empty() && !stream_->is_above_high_mark()) {
     const std::shared_ptr<Sender::Queue> queue = std::move(active_.front());
     active_.pop_front();
     queue->credit = kQuantum;

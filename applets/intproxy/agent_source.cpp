@@ -11,13 +11,11 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "net/address.h"
-#include "net/dns.h"
+#include "applets/intproxy/tcp_connector.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -81,92 +79,22 @@ Result<AgentStream> spawn_agent(net::Loop& loop, AgentSource& source) {
   return stream;
 }
 
-Result<Fd> connect_endpoint(const net::Endpoint& endpoint, const std::string& name,
-                            milliseconds timeout) {
-  Fd socket(::socket(endpoint.ip.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket.is_open()) {
-    return fail_system("create a socket", errno);
-  }
-  const std::string tried = "connect to the agent at " + name;
-  const std::string hint = "Check that the agent listens there and that nothing filters the port.";
-  sockaddr_storage address{};
-  const socklen_t address_size = endpoint.to_sockaddr(address);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), address_size) == 0) {
-    return socket;
-  }
-  if (errno != EINPROGRESS) {
-    return fail_system(tried, errno, hint);
-  }
-  pollfd waiting{socket.get(), POLLOUT, 0};
-  int ready = 0;
-  do {
-    ready = ::poll(&waiting, 1, static_cast<int>(timeout.count()));
-  } while (ready < 0 && errno == EINTR);
-  int error = ready == 0 ? ETIMEDOUT : 0;
-  socklen_t size = sizeof error;
-  if (ready > 0) {
-    ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  }
-  if (error != 0) {
-    return fail_system(tried, error, hint);
-  }
-  return socket;
-}
-
-// HOST:PORT, where HOST is an address, a bracketed IPv6 address or a name.
-Result<std::vector<net::Endpoint>> endpoints_of(net::Loop& loop, const std::string& address) {
-  const std::string tried = "connect to the agent at " + address;
-  const std::size_t colon = address.rfind(':');
-  std::uint16_t port = 0;
-  std::string host = address.substr(0, colon);
-  const char* end = address.data() + address.size();
-  const bool is_numbered = colon != std::string::npos &&
-                           std::from_chars(address.data() + colon + 1, end, port).ptr == end &&
-                           port != 0;
-  if (host.starts_with('[') && host.ends_with(']')) {
-    host = host.substr(1, host.size() - 2);
-  }
-  if (!is_numbered || host.empty()) {
-    return fail(ErrorCode::kUsage, tried + ": this is not HOST:PORT",
-                "Write it as 10.0.0.1:61337, [fd00::1]:61337 or agent.example:61337.");
-  }
-  if (const auto ip = net::IpAddress::parse(host)) {
-    return std::vector<net::Endpoint>{{*ip, port}};
-  }
-  net::Resolver resolver(loop, Fd());
-  std::optional<net::DnsAnswer> answer;
-  resolver.lookup(host, net::DnsFamily::kBoth, [&](net::DnsAnswer found) {
-    answer = std::move(found);
-    loop.stop();
-  });
-  while (!answer) {
-    loop.run();
-  }
-  std::vector<net::Endpoint> endpoints;
-  if (*answer) {
-    for (const net::DnsRecord& record : **answer) {
-      endpoints.push_back({record.address, port});
-    }
-  }
-  if (endpoints.empty()) {
-    return fail(ErrorCode::kNotFound, tried + ": the name " + host + " has no address",
-                "Check its spelling, or give the agent's address.");
-  }
-  return endpoints;
-}
-
 Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
                                   milliseconds timeout) {
-  MIRRORD_TRY(endpoints, endpoints_of(loop, address));
-  Error last;
-  for (const net::Endpoint& endpoint : endpoints) {
-    auto socket = connect_endpoint(endpoint, address, timeout);
-    if (socket) {
-      return AgentStream{std::move(*socket), "the agent at " + address, nullptr, nullptr};
-    }
-    last = std::move(socket.error());
+  MIRRORD_TRY(connector, make_tcp_connector(loop, address));
+  std::optional<Result<ReopenedStream>> outcome;
+  connector->reopen(timeout, [&](Result<ReopenedStream> opened) {
+    outcome = std::move(opened);
+    loop.stop();
+  });
+  while (!outcome) {
+    loop.run();
   }
-  return std::unexpected(std::move(last));
+  if (!*outcome) {
+    return std::unexpected(std::move(outcome->error()));
+  }
+  return AgentStream{std::move((*outcome)->socket), std::move((*outcome)->peer_name), nullptr,
+                     std::move(connector)};
 }
 
 }  // namespace

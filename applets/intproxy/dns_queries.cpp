@@ -62,6 +62,16 @@ void DnsQueries::agent_lost(const Error& /*why*/) {
   lookups_.clear();  // every call answers EIO
 }
 
+// A question that is asked twice does no harm.
+void DnsQueries::agent_interrupted(Losses& /*losses*/) {
+  for (const auto& [id, lookup] : lookups_) {
+    if (lookup->exchange) {
+      lookup->exchange.reset();
+      ask(*lookup);
+    }
+  }
+}
+
 void DnsQueries::query(const Request& request, Call call) {
   const auto wanted = request.fixed<local::QueryRequest>();
   const std::string_view text = request.text<local::QueryRequest>();

@@ -21,6 +21,7 @@ class DnsQueries final : public Part {
   ~DnsQueries() override;
 
   void agent_lost(const Error& why) override;
+  void agent_interrupted(Losses& losses) override;
 
   // How long the target's resolv.conf is taken to be as it was.
   static constexpr std::uint64_t kSettingsMemoryMs = 2000;

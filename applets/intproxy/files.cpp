@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
@@ -266,6 +267,35 @@ void Files::agent_lost(const Error& /*why*/) {
   for (const auto& [handle, file] : files_) {
     if (file->stream) {
       report_write_error(*file, EIO);
+    }
+  }
+}
+
+// The link opens again what is only read. Writes that may be lost on the way are told: a hole in a
+// file would be worse than a short one.
+void Files::agent_interrupted(Losses& losses) {
+  stat_ahead_.forget();
+  for (const auto& [handle, file] : files_) {
+    if (file->is_writable && !file->is_cut_off) {
+      file->is_cut_off = true;
+      losses.written_files.push_back(file->path);
+      if (file->stream) {
+        report_write_error(*file, EIO);
+      }
+    }
+  }
+}
+
+void Files::agent_restored(const AgentLink::Restored& restored, Losses& losses) {
+  for (const auto& [handle, file] : files_) {
+    // What is here as a whole needs no agent.
+    if (!file->remote_fd || (file->cached && file->cached->is_whole())) {
+      continue;
+    }
+    if (std::ranges::find(restored.changed, *file->remote_fd) != restored.changed.end()) {
+      losses.changed_files.push_back(file->path);
+    } else if (std::ranges::find(restored.gone, *file->remote_fd) != restored.gone.end()) {
+      losses.gone_files.push_back(file->path);
     }
   }
 }

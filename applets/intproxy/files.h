@@ -38,6 +38,8 @@ class Files : public Part {
   void process_ended(Process& process) override;
   void process_forked(Process& parent, Process& child) override;
   void agent_lost(const Error& why) override;
+  void agent_interrupted(Losses& losses) override;
+  void agent_restored(const AgentLink::Restored& restored, Losses& losses) override;
   bool has_unfinished_work() override;
 
   [[nodiscard]] std::size_t open_files() const { return files_.size(); }
@@ -107,9 +109,12 @@ class Files : public Part {
 
   // ---- directories
   void list(const FilePtr& file, const local::HandleRequest&, Request&, Call call);
+  void begin_list(const std::shared_ptr<DirectoryRead>& reading);
   void read_directory(const std::shared_ptr<DirectoryRead>& reading);
   void request_batch(const std::shared_ptr<DirectoryRead>& reading);
   void request_entry(const std::shared_ptr<DirectoryRead>& reading);
+  void list_failed(const std::shared_ptr<DirectoryRead>& reading, int attempt,
+                   const proto::ResponseError& error);
   void fail_list(DirectoryRead& reading, int error_number);
   void finish_list(const std::shared_ptr<DirectoryRead>& reading);
 

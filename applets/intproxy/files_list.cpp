@@ -57,6 +57,8 @@ struct DirectoryRead {
   std::vector<std::byte> records;
   std::vector<std::string> names;
   bool is_over = false;
+  int attempt = 0;               // answers to an earlier one are void
+  std::uint64_t connection = 0;  // to the agent, of this attempt
 
   void add(const proto::DirEntryInternal& entry) {
     if (is_entry_name(entry.name) && records.size() < kMaxListing) {
@@ -81,23 +83,36 @@ void Files::list(const FilePtr& file, const local::HandleRequest&, Request&, Cal
   reading->file = file;
   reading->calls.push_back(std::move(call));
   file->listing = reading;
+  begin_list(reading);
+}
+
+void Files::begin_list(const std::shared_ptr<DirectoryRead>& reading) {
+  const int attempt = ++reading->attempt;
+  reading->connection = agent_.connection();
+  reading->records.clear();
+  reading->names.clear();
+  const FilePtr& file = reading->file;
   auto parent =
       proto::FileRequest::make<"Xstat">(proto::Path(file->path + "/.."), std::nullopt, true);
-  agent_.request<"Xstat">(std::move(parent), [reading](proto::Res<proto::XstatResponse> reply) {
-    reading->parent_inode = reply ? reply->metadata.inode : reading->file->metadata.inode;
-    // "." and ".." come first; the agent leaves them out.
-    append_record(reading->records, reading->file->metadata.inode, DT_DIR, ".");
-    append_record(reading->records, reading->parent_inode, DT_DIR, "..");
-  });
+  agent_.request<"Xstat">(
+      std::move(parent), [reading, attempt](proto::Res<proto::XstatResponse> reply) {
+        if (attempt != reading->attempt) {
+          return;
+        }
+        reading->parent_inode = reply ? reply->metadata.inode : reading->file->metadata.inode;
+        // "." and ".." come first; the agent leaves them out.
+        append_record(reading->records, reading->file->metadata.inode, DT_DIR, ".");
+        append_record(reading->records, reading->parent_inode, DT_DIR, "..");
+      });
   const bool knows_number = agent_.speaks_flight();
   if (knows_number) {
     reading->stream_fd = agent_.reserve_descriptor();
   }
   agent_.request<"OpenDir">(
       proto::FileRequest::make<"FdOpenDir">(*file->remote_fd),
-      [this, reading, knows_number](proto::Res<proto::OpenDirResponse> reply) {
+      [this, reading, attempt, knows_number](proto::Res<proto::OpenDirResponse> reply) {
         if (!reply) {
-          fail_list(*reading, errno_of(reply.error()));
+          list_failed(reading, attempt, reply.error());
         } else if (!knows_number) {
           reading->stream_fd = reply->fd;
           read_directory(reading);
@@ -124,12 +139,12 @@ void Files::read_directory(const std::shared_ptr<DirectoryRead>& reading) {
 void Files::request_batch(const std::shared_ptr<DirectoryRead>& reading) {
   agent_.request<"ReadDirBatch">(
       proto::FileRequest::make<"ReadDirBatch">(reading->stream_fd, kBatch),
-      [this, reading](proto::Res<proto::ReadDirBatchResponse> reply) {
-        if (reading->is_over) {
+      [this, reading, attempt = reading->attempt](proto::Res<proto::ReadDirBatchResponse> reply) {
+        if (reading->is_over || attempt != reading->attempt) {
           return;
         }
         if (!reply) {
-          fail_list(*reading, errno_of(reply.error()));
+          list_failed(reading, attempt, reply.error());
         } else if (reply->dir_entries.empty()) {
           finish_list(reading);
         } else {
@@ -142,20 +157,35 @@ void Files::request_batch(const std::shared_ptr<DirectoryRead>& reading) {
 }
 
 void Files::request_entry(const std::shared_ptr<DirectoryRead>& reading) {
-  agent_.request<"ReadDir">(proto::FileRequest::make<"ReadDir">(reading->stream_fd),
-                            [this, reading](proto::Res<proto::ReadDirResponse> reply) {
-                              if (reading->is_over) {
-                                return;
-                              }
-                              if (!reply) {
-                                fail_list(*reading, errno_of(reply.error()));
-                              } else if (!reply->direntry) {
-                                finish_list(reading);
-                              } else {
-                                reading->add(*reply->direntry);
-                                request_entry(reading);
-                              }
-                            });
+  agent_.request<"ReadDir">(
+      proto::FileRequest::make<"ReadDir">(reading->stream_fd),
+      [this, reading, attempt = reading->attempt](proto::Res<proto::ReadDirResponse> reply) {
+        if (reading->is_over || attempt != reading->attempt) {
+          return;
+        }
+        if (!reply) {
+          list_failed(reading, attempt, reply.error());
+        } else if (!reply->direntry) {
+          finish_list(reading);
+        } else {
+          reading->add(*reply->direntry);
+          request_entry(reading);
+        }
+      });
+}
+
+// A listing that was cut in the middle begins again: the agent's place in it is lost. Once for each
+// connection, as a directory that cannot be opened again fails in the same way.
+void Files::list_failed(const std::shared_ptr<DirectoryRead>& reading, int attempt,
+                        const proto::ResponseError& error) {
+  if (reading->is_over || attempt != reading->attempt) {
+    return;
+  }
+  if (is_interrupted(error) && reading->connection != agent_.connection()) {
+    begin_list(reading);
+  } else {
+    fail_list(*reading, errno_of(error));
+  }
 }
 
 void Files::fail_list(DirectoryRead& reading, int error_number) {

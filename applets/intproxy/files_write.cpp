@@ -78,6 +78,10 @@ void Files::write(const FilePtr& file, const local::RangeRequest& range, Request
     call.fail(EBADF);
     return;
   }
+  if (file->is_cut_off) {
+    call.fail(EIO);
+    return;
+  }
   if (file->write_error != 0) {
     call.fail(std::exchange(file->write_error, 0));
     return;
@@ -101,7 +105,7 @@ void Files::write(const FilePtr& file, const local::RangeRequest& range, Request
 }
 
 void Files::write_stream(const FilePtr& file, proto::Bytes&& bytes) {
-  if (file->write_error != 0 || agent_.is_lost()) {
+  if (file->write_error != 0 || file->is_cut_off || agent_.is_lost()) {
     report_write_error(*file, file->write_error != 0 ? file->write_error : EIO);
     return;  // a hole would be worse than a short file
   }

@@ -160,7 +160,10 @@ void Session::finish() {
   log_->info("the session ends: " + end_reason_);
   check_timer_.stop();
   server_.close_all();
-  agent_->close("the session has ended");
+  if (reconnector_) {
+    reconnector_->stop();
+  }
+  agent_->leave();
   loop_.stop();
 }
 

@@ -298,7 +298,11 @@ void Outgoing::bind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id)
 }
 
 void Outgoing::unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) {
-  by_agent_id_[static_cast<std::size_t>(entry.kind())].erase(agent_id);
+  auto& ids = by_agent_id_[static_cast<std::size_t>(entry.kind())];
+  // An earlier connection to the agent has used the same ids.
+  if (const auto found = ids.find(agent_id); found != ids.end() && found->second == &entry) {
+    ids.erase(found);
+  }
 }
 
 void Outgoing::erase(OutgoingEntry& entry) {
@@ -337,6 +341,26 @@ void Outgoing::agent_lost(const Error& /*why*/) {
     if (const auto entry = entries_.find(id); entry != entries_.end()) {
       entry->second->agent_was_lost();
     }
+  }
+}
+
+void Outgoing::agent_interrupted(Losses& losses) {
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, entry] : entries_) {
+    ids.push_back(id);
+  }
+  for (const std::uint64_t id : ids) {
+    const auto entry = entries_.find(id);
+    if (entry == entries_.end()) {
+      continue;
+    }
+    const bool is_stream = entry->second->kind() != AgentLink::Outgoing::kUdp;
+    if (entry->second->agent_was_interrupted() && is_stream) {
+      ++losses.connections;
+    }
+  }
+  for (auto& ids_of_kind : by_agent_id_) {
+    ids_of_kind.clear();
   }
 }
 

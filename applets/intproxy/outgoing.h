@@ -27,6 +27,7 @@ class Outgoing final : public Part, public OutgoingHub {
   void process_ended(Process& process) override;
   void process_forked(Process& parent, Process& child) override;
   void agent_lost(const Error& why) override;
+  void agent_interrupted(Losses& losses) override;
 
   net::Loop& loop() override { return session_.loop(); }
   AgentLink& agent() override { return session_.agent(); }

@@ -74,6 +74,14 @@ void OutgoingDatagram::lost() {
   hub_.erase(*this);
 }
 
+// As if nobody answered at the destination just now: the next packet makes the agent's side anew.
+void OutgoingDatagram::interrupted() {
+  set_idle();
+  if (program_socket_ && is_started_) {
+    refuse_program();
+  }
+}
+
 void OutgoingDatagram::received(std::size_t count) {
   used_at_ms_ = hub_.loop().now_ms();
   if (state() == State::kOpen) {

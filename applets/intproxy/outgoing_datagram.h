@@ -43,6 +43,7 @@ class OutgoingDatagram final : public OutgoingEntry {
   void opened() override;
   void failed(bool is_expected) override;
   void lost() override;
+  void interrupted() override;
   void received(std::size_t count);
   Result<Fd> make_socket(std::uint16_t port);
   void adopt(Fd socket);

@@ -20,6 +20,9 @@ int connect_errno(const proto::ResponseError& error) {
   if (const auto* remote = error.get_if<"Remote">(); remote && remote->is<"ConnectTimedOut">()) {
     return ETIMEDOUT;
   }
+  if (is_interrupted(error)) {
+    return ECONNRESET;  // whether it was made cannot be known
+  }
   return is_agent_lost(error) ? ECONNREFUSED : errno_of(error);
 }
 
@@ -75,6 +78,7 @@ void OutgoingEntry::settle(proto::Res<proto::DaemonConnect> outcome) {
   if (outcome) {
     state_ = State::kOpen;
     agent_id_ = outcome->connection_id;
+    agent_connection_ = hub_.agent().connection();
     agent_address_ = to_local(outcome->local_address);
     hub_.bind_agent_id(*this, agent_id_);
   } else {
@@ -141,14 +145,29 @@ void OutgoingEntry::agent_was_lost() {
   }
 }
 
+bool OutgoingEntry::agent_was_interrupted() {
+  if (state_ != State::kOpen) {
+    return false;  // not there yet, or not any more
+  }
+  hub_.unbind_agent_id(*this, agent_id_);
+  state_ = State::kFailed;
+  error_ = ECONNRESET;
+  interrupted();
+  return true;
+}
+
+bool OutgoingEntry::is_at_agent() const {
+  return state_ == State::kOpen && agent_connection_ == hub_.agent().connection();
+}
+
 void OutgoingEntry::send_data(proto::Bytes&& bytes) {
-  if (state_ == State::kOpen) {
+  if (is_at_agent()) {
     sender_.send(wrap<"Write">(kind_, proto::LayerWrite{agent_id_, std::move(bytes)}));
   }
 }
 
 void OutgoingEntry::send_hint(proto::Hint hint) {
-  if (state_ == State::kOpen && hub_.agent().speaks_flight()) {
+  if (is_at_agent() && hub_.agent().speaks_flight()) {
     sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
   }
 }
@@ -160,7 +179,9 @@ void OutgoingEntry::close_at_agent(proto::Hint hint) {
   if (!hub_.agent().speaks_flight()) {
     hint = proto::Hint::kNone;
   }
-  sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
+  if (is_at_agent()) {
+    sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
+  }
   forget_agent_connection();
 }
 

@@ -60,6 +60,8 @@ class OutgoingEntry {
   virtual void hold_data(bool is_held) = 0;  // the agent wants a pause, or takes data again
   virtual void room_came() = 0;              // the queue to the agent has room again
   void agent_was_lost();
+  // The connection to the agent broke, and with it this one. True: it was open.
+  bool agent_was_interrupted();
   // Once in a while. May destroy the entry.
   virtual void tick(std::uint64_t now_ms) = 0;
   [[nodiscard]] virtual std::size_t queued_bytes() const = 0;  // for the program
@@ -69,8 +71,11 @@ class OutgoingEntry {
   // and still comes.
   virtual void opened() = 0;
   virtual void failed(bool is_expected) = 0;
-  virtual void lost() = 0;  // the agent is gone while the connection was open
+  virtual void lost() = 0;                // the agent is gone while the connection was open
+  virtual void interrupted() { lost(); }  // the agent comes back, without the connection
 
+  // Open, and on the connection to the agent that there is now.
+  [[nodiscard]] bool is_at_agent() const;
   void send_data(proto::Bytes&& bytes);
   void send_hint(proto::Hint hint);
   void close_at_agent(proto::Hint hint);  // kNone or kReset
@@ -78,6 +83,7 @@ class OutgoingEntry {
     return sender_.queued_bytes() > AgentLink::Sender::kHighMark;
   }
   void forget_agent_connection();  // back to kIdle
+  void set_idle() { state_ = State::kIdle; }
 
   OutgoingHub& hub_;
 
@@ -91,6 +97,7 @@ class OutgoingEntry {
   State state_ = State::kIdle;
   int error_ = 0;
   proto::ConnectionId agent_id_ = 0;
+  std::uint64_t agent_connection_ = 0;  // AgentLink::connection() that agent_id_ belongs to
   local::Address relay_{};
   local::Address agent_address_{};
   std::vector<Call> waiting_;

@@ -8,7 +8,13 @@
 namespace mirrord::intproxy {
 namespace {
 
-constexpr proto::u32 kAgentLostCode = 1;  // as the original numbers it
+constexpr proto::u32 kAgentLostCode = 1;    // as the original numbers it
+constexpr proto::u32 kInterruptedCode = 2;  // ours; never on a wire
+
+bool is_failure(const proto::ResponseError& error, proto::u32 code) {
+  const proto::SystemFailure* failure = error.get_if<"SystemFailure">();
+  return failure != nullptr && failure->code == code;
+}
 
 }  // namespace
 
@@ -26,8 +32,16 @@ proto::ResponseError agent_lost_error() {
 }
 
 bool is_agent_lost(const proto::ResponseError& error) {
-  const proto::SystemFailure* failure = error.get_if<"SystemFailure">();
-  return failure != nullptr && failure->code == kAgentLostCode;
+  return is_failure(error, kAgentLostCode);
+}
+
+proto::ResponseError interrupted_error() {
+  proto::SystemFailure failure{false, kInterruptedCode, "the connection with the agent broke"};
+  return proto::ResponseError::make<"SystemFailure">(std::move(failure));
+}
+
+bool is_interrupted(const proto::ResponseError& error) {
+  return is_failure(error, kInterruptedCode);
 }
 
 proto::ResponseError io_error(int error_number) {

@@ -14,6 +14,10 @@ int errno_of(const proto::ResponseError& error);
 proto::ResponseError agent_lost_error();
 bool is_agent_lost(const proto::ResponseError& error);
 
+// What a call gets that was under way when the connection broke, and cannot be repeated on the next.
+proto::ResponseError interrupted_error();
+bool is_interrupted(const proto::ResponseError& error);
+
 // An error that the intproxy itself answers with.
 proto::ResponseError io_error(int error_number);
 

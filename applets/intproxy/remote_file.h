@@ -29,6 +29,7 @@ struct RemoteFile {
   bool is_writable = false;
   bool is_append = false;
   bool is_regular = false;
+  bool is_cut_off = false;    // written to when the connection broke: invalid at the agent
   bool follows_links = true;  // opened without O_NOFOLLOW
   std::uint32_t slot = local::kNoSlot;
   int owners = 0;  // processes that hold the handle

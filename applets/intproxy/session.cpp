@@ -24,7 +24,8 @@ std::string default_log(const SessionOptions& options) {
 
 }  // namespace
 
-Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent)
+Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent,
+                 std::unique_ptr<AgentConnector> connector)
     : loop_(loop),
       options_(std::move(options)),
       log_(std::make_unique<SessionLog>(default_log(options_), options_.log_is_verbose)),
@@ -43,6 +44,9 @@ Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentL
       trim_timer_(loop) {
   if (const Status mapped = map_settings(); !mapped) {
     log_->warn(mapped.error().what);
+  }
+  if (connector != nullptr && options_.reconnect_timeout.count() > 0) {
+    use_connector(std::move(connector));
   }
 }
 

@@ -25,6 +25,7 @@
 #include "applets/intproxy/load_watch.h"
 #include "applets/intproxy/local_server.h"
 #include "applets/intproxy/log.h"
+#include "applets/intproxy/reconnect.h"
 #include "applets/intproxy/start.h"
 #include "net/loop.h"
 #include "proto/local.h"
@@ -32,6 +33,14 @@
 namespace mirrord::intproxy {
 
 class Session;
+
+// What a broken connection has cost, for one line to the user.
+struct Losses {
+  std::size_t connections = 0;
+  std::vector<std::string> written_files;  // paths of files that were open for writing
+  std::vector<std::string> changed_files;  // not as before when they were opened again
+  std::vector<std::string> gone_files;     // not there any more
+};
 
 class Part {
  public:
@@ -41,6 +50,11 @@ class Part {
   virtual void process_forked(Process& /*parent*/, Process& /*child*/) {}
   // Every pending reply has been answered already. Calls that wait here must be failed now.
   virtual void agent_lost(const Error& /*why*/) {}
+  // The connection broke and another one is being made: what belongs to the old one has ended. Calls
+  // that can wait do so in the link.
+  virtual void agent_interrupted(Losses& /*losses*/) {}
+  // The new connection is in use.
+  virtual void agent_restored(const AgentLink::Restored& /*restored*/, Losses& /*losses*/) {}
   // Bytes of ended processes are still on their way to the agent: the session's end waits a while.
   virtual bool has_unfinished_work() { return false; }
 };
@@ -53,8 +67,10 @@ class Session {
   using Handler = std::move_only_function<void(Process& process, Request&& request, Call call)>;
   static constexpr std::size_t kMessageTypes = 512;
 
-  // The agent is ready. `settings` of the session directory is mapped when it exists.
-  Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent);
+  // The agent is ready. `settings` of the session directory is mapped when it exists. With a
+  // connector the session survives the end of its stream.
+  Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent,
+          std::unique_ptr<AgentConnector> connector = nullptr);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -62,7 +78,10 @@ class Session {
   Status listen();  // creates `slots` and the socket in the session directory
   void run();       // until the session ends; then the session directory is gone
   void end(std::string_view why);
-  void on_agent_lost(const Error& why);  // for the AgentLink's owner: its `lost` handler
+  // For the AgentLink's owner: its handlers of the same names.
+  void on_agent_lost(const Error& why);
+  void on_agent_interrupted(const Error& why);
+  void on_agent_restored(const AgentLink::Restored& restored);
 
   void handle(local::MessageType type, Handler handler);
   [[nodiscard]] net::Loop& loop() { return loop_; }
@@ -107,6 +126,8 @@ class Session {
   void watch_process(Process& process, pid_t pid);
   void remove_process(std::uint64_t key);
   void drop_oldest_reservation();
+  void use_connector(std::unique_ptr<AgentConnector> connector);  // interruptions.cpp
+  void tell_user(const std::string& text);
   // End of the session (lifetime.cpp).
   void watch_root();
   void schedule_check();
@@ -120,6 +141,8 @@ class Session {
   SessionOptions options_;
   std::unique_ptr<SessionLog> log_;
   std::unique_ptr<AgentLink> agent_;
+  std::unique_ptr<Reconnector> reconnector_;  // none: a broken stream ends the session
+  Losses losses_;                             // since the connection broke
   LocalServer server_;
   std::array<Handler, kMessageTypes> handlers_;  // by MessageType
   const local::Settings* settings_ = nullptr;

@@ -48,7 +48,7 @@ void raise_descriptor_limit() {
 
 // Nothing of the user's terminal, pipes or directory stays in use by the intproxy. Keeps the
 // descriptors in `kept`.
-void detach(std::array<int, 3> kept) {
+void detach(std::array<int, 4> kept) {
   const int null = ::open("/dev/null", O_RDWR);
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     ::dup2(null, fd);
@@ -86,11 +86,14 @@ class Opening {
   Status open();
 
   std::unique_ptr<AgentProcess> process;
+  std::unique_ptr<AgentConnector> connector;
   std::unique_ptr<AgentLink> link;
   StartedSession started;
   std::vector<proto::LogMessage> early_logs;
   std::move_only_function<void(const Error&)> on_lost;
   std::move_only_function<void(proto::LogMessage&&)> on_log;
+  std::move_only_function<void(const Error&)> on_interrupted;
+  std::move_only_function<void(const AgentLink::Restored&)> on_restored;
 
  private:
   Status wait_until(const bool& condition);
@@ -118,6 +121,9 @@ AgentLink::Handlers Opening::handlers() {
       on_lost(why);
     }
   };
+  // Only when a session has allowed it, and set these.
+  handlers.interrupted = [this](const Error& why) { on_interrupted(why); };
+  handlers.restored = [this](const AgentLink::Restored& restored) { on_restored(restored); };
   handlers.log = [this](proto::LogMessage&& message) {
     if (on_log) {
       on_log(std::move(message));
@@ -172,6 +178,7 @@ Status Opening::open() {
   MIRRORD_TRY(stream, open_agent(loop_, std::move(options_.agent), options_.connect_timeout));
   timed("stream");
   process = std::move(stream.process);
+  connector = std::move(stream.connector);
   link = std::make_unique<AgentLink>(
       loop_, std::move(stream.socket), std::move(stream.peer_name),
       AgentLink::Options{options_.connect_timeout, options_.ping_interval, options_.reply_limit});
@@ -231,9 +238,14 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   }
   {
     const std::string directory = options.directory;
-    Session session(loop, std::move(options), std::move(opening.link));
+    Session session(loop, std::move(options), std::move(opening.link),
+                    std::move(opening.connector));
     SessionLog& log = session.log();
     opening.on_lost = [&](const Error& why) { session.on_agent_lost(why); };
+    opening.on_interrupted = [&](const Error& why) { session.on_agent_interrupted(why); };
+    opening.on_restored = [&](const AgentLink::Restored& restored) {
+      session.on_agent_restored(restored);
+    };
     opening.on_log = [&](proto::LogMessage&& message) { write_to_log(log, message); };
     for (const proto::LogMessage& message : opening.early_logs) {
       write_to_log(log, message);
@@ -276,7 +288,8 @@ Result<StartedSession> start_session(SessionOptions options, const StartProgress
     if (::fork() != 0) {
       ::_exit(0);
     }
-    detach({reports_in.get(), options.agent.stream.get(), options.standard_error.get()});
+    detach({reports_in.get(), options.agent.stream.get(), options.standard_error.get(),
+            options.notices.get()});
     const Status served = serve_session(std::move(options), std::move(reports_in));
     leave(served ? 0 : 1);
   }

@@ -48,6 +48,8 @@ struct SessionOptions {
   std::chrono::milliseconds idle_timeout{5'000};
   std::chrono::milliseconds ping_interval{30'000};
   std::chrono::milliseconds reply_limit{300'000};  // AgentLink::Options
+  // How long to try to reach the agent again; 0: never, a broken connection ends the session.
+  std::chrono::milliseconds reconnect_timeout{30'000};
   std::size_t readonly_file_buffer = 128'000;  // 0: nothing is kept, every read goes to the agent
 
   // Names with the wildcards * and ?, as GetEnvVarsRequest wants them.
@@ -57,6 +59,10 @@ struct SessionOptions {
 
   // Answers kMapPath. Runs in the intproxy; empty: no path is ever mapped.
   std::function<MappedPath(std::string_view path)> map_path;
+
+  // Where the user is told of broken connections; closed: on the standard error of the program,
+  // found when it is needed (user_notice.h).
+  Fd notices;
 
   // Both set: the user is told there when the root process runs without the hook.
   Fd standard_error;

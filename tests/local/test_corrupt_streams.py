@@ -65,6 +65,7 @@ class Relay:
 class CorruptStreams(LocalTest):
     def setUp(self):
         super().setUp()
+        self.env["MIRRORD_RECONNECT_TIMEOUT"] = "0"  # test_reconnect.py has the other ends of it
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
