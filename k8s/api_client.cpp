@@ -365,6 +365,12 @@ void ApiClient::Impl::deliver_lines(const TransferPointer& transfer, bool is_end
     }
   }
   const std::string body = std::exchange(transfer->body, {});
+  if (transfer->handlers.piece) {
+    if (!body.empty()) {
+      transfer->handlers.piece(body);
+    }
+    return;
+  }
   std::size_t begin = 0;
   std::size_t end = body.find('\n', transfer->scanned);
   while (end != std::string::npos && !transfer->is_over) {

@@ -95,6 +95,8 @@ class ApiClient {
   struct StreamHandlers {
     std::move_only_function<void()> opened;  // the server has answered 200. Optional
     std::move_only_function<void(std::string_view line)> line;  // without its line feed; bounded
+    // In place of `line`: all bytes, in pieces as they come.
+    std::move_only_function<void(std::string_view bytes)> piece;
     // The end: no value when the server ended it in good order. Once, last.
     std::move_only_function<void(std::optional<ApiError> why)> ended;
   };

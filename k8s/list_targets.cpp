@@ -123,21 +123,20 @@ class Pages {
     part.stream = client_.open_stream(
         std::move(page),
         {.opened = {},
-         .line = [&part](std::string_view line) { feed(part, line); },
+         .line = {},
+         .piece = [&part](std::string_view bytes) { feed(part, bytes); },
          .ended = [this,
                    &part](std::optional<ApiError> why) { end_stream(part, why.has_value()); }});
   }
 
-  // The line feeds between the lines are bytes as all others.
-  static void feed(Part& part, std::string_view line) {
+  // A server that does not know the binary form answers in JSON.
+  static void feed(Part& part, std::string_view bytes) {
     const bool is_first = !std::exchange(part.has_begun, true);
     if (part.is_broken)
       return;
-    if (is_first && line.starts_with('{'))
-      part.json = line;
-    else if (!part.json.empty())
-      part.json.append("\n").append(line);
-    else if ((!is_first && !part.reader->feed("\n")) || !part.reader->feed(line))
+    if ((is_first && bytes.starts_with('{')) || !part.json.empty())
+      part.json += bytes;
+    else if (!part.reader->feed(bytes))
       part.is_broken = true;
   }
 
