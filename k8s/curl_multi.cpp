@@ -46,7 +46,11 @@ struct CurlMulti::Impl : std::enable_shared_from_this<CurlMulti::Impl> {
   net::Timer timer;
   std::function<void()> after_round;
   std::unordered_map<curl_socket_t, Watched> watched;
-  std::unordered_map<CURL*, Finished> transfers;
+  struct Transfer {
+    Finished finished;  // empty: it has, and its connection is kept
+    Afterwards afterwards{};
+  };
+  std::unordered_map<CURL*, Transfer> transfers;
   std::unique_ptr<CURLM, MultiFree> multi;
   bool is_closed = false;
 };
@@ -112,12 +116,14 @@ void CurlMulti::Impl::tell_ends() {
     CURL* handle = message->easy_handle;
     const CURLcode code = message->data.result;
     const auto found = transfers.find(handle);
-    if (message->msg != CURLMSG_DONE || found == transfers.end()) {
+    if (message->msg != CURLMSG_DONE || found == transfers.end() || !found->second.finished) {
       continue;
     }
-    Finished finished = std::move(found->second);
-    transfers.erase(found);
-    curl_multi_remove_handle(multi.get(), handle);
+    Finished finished = std::exchange(found->second.finished, nullptr);
+    if (found->second.afterwards == Afterwards::kDone) {
+      transfers.erase(found);
+      curl_multi_remove_handle(multi.get(), handle);
+    }
     finished(code);
   }
 }
@@ -143,15 +149,15 @@ CurlMulti::~CurlMulti() {
   curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, nullptr);
   curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, nullptr);
   impl_->watched.clear();
-  for (auto& [handle, finished] : impl_->transfers) {
+  for (auto& [handle, transfer] : impl_->transfers) {
     curl_multi_remove_handle(multi, handle);
   }
   impl_->transfers.clear();
   impl_->multi.reset();
 }
 
-void CurlMulti::add(CURL* handle, Finished finished) {
-  impl_->transfers.emplace(handle, std::move(finished));
+void CurlMulti::add(CURL* handle, Finished finished, Afterwards afterwards) {
+  impl_->transfers.emplace(handle, Impl::Transfer{std::move(finished), afterwards});
   curl_multi_add_handle(impl_->multi.get(), handle);  // its timer begins the work
 }
 

@@ -21,8 +21,10 @@ class CurlMulti {
   CurlMulti& operator=(const CurlMulti&) = delete;
 
   using Finished = std::move_only_function<void(CURLcode)>;
-  // `handle` stays the caller's and must not go before `remove` or the end.
-  void add(CURL* handle, Finished finished);
+  // `handle` stays the caller's and must not go before `remove` or the end. A connection that was
+  // made for its own sake (CURLOPT_CONNECT_ONLY) lives until `remove`, or as long as this object.
+  enum class Afterwards { kDone, kKeepConnection };
+  void add(CURL* handle, Finished finished, Afterwards afterwards = Afterwards::kDone);
   void remove(CURL* handle);
 
  private:

@@ -1,8 +1,6 @@
 // k8s/upgrade.cpp — connects with libcurl on the loop, asks for the upgrade, reads the answer.
 #include "k8s/upgrade.h"
 
-#include <curl/curl.h>
-#include <mbedtls/base64.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <strings.h>
@@ -12,8 +10,11 @@
 #include <array>
 #include <charconv>
 #include <optional>
-#include <unordered_map>
 #include <utility>
+
+#include "k8s/api_transfer.h"
+#include "k8s/curl_handle.h"
+#include "k8s/curl_multi.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -29,39 +30,6 @@ std::string_view trimmed(std::string_view text) {
     return {};
   }
   return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-}
-
-std::string base64(std::string_view text) {
-  std::string encoded(4 * ((text.size() + 2) / 3) + 1, '\0');
-  std::size_t length = 0;
-  mbedtls_base64_encode(reinterpret_cast<unsigned char*>(encoded.data()), encoded.size(), &length,
-                        reinterpret_cast<const unsigned char*>(text.data()), text.size());
-  encoded.resize(length);
-  return encoded;
-}
-
-std::vector<std::string> identity_headers(const ClientConfig& config,
-                                          const Credentials& credentials) {
-  std::vector<std::string> headers;
-  if (!credentials.bearer_token.empty()) {
-    headers.push_back("Authorization: Bearer " + credentials.bearer_token);
-  } else if (!credentials.username.empty()) {
-    headers.push_back("Authorization: Basic " +
-                      base64(credentials.username + ":" + credentials.password));
-  }
-  if (!config.impersonate_user.empty()) {
-    headers.push_back("Impersonate-User: " + config.impersonate_user);
-  }
-  if (!config.impersonate_uid.empty()) {
-    headers.push_back("Impersonate-Uid: " + config.impersonate_uid);
-  }
-  for (const std::string& group : config.impersonate_groups) {
-    headers.push_back("Impersonate-Group: " + group);
-  }
-  for (const auto& [name, value] : config.impersonate_extra) {
-    headers.push_back("Impersonate-Extra-" + name + ": " + value);
-  }
-  return headers;
 }
 
 // Of an https or http URL.
@@ -117,14 +85,13 @@ std::string_view UpgradeAnswer::header(std::string_view name) const {
 }
 
 struct UpgradedLine::Impl {
-  explicit Impl(ApiClient& api) : client(api), multi_timer(api.loop()), limit(api.loop()) {}
+  explicit Impl(ApiClient& api) : client(api), limit(api.loop()) {}
   ~Impl() { disconnect(); }
 
   void connect();
   void disconnect();
-  void act(curl_socket_t socket, int curl_events);
-  void look_for_end();
-  void connected();
+  void connected(CURLcode code);
+  void ask();
   void write_request();
   void read_answer();
   bool answer_is_whole();
@@ -132,20 +99,15 @@ struct UpgradedLine::Impl {
   void finish(Result<UpgradeAnswer> result);
   void timed_out();
   Error failure(ErrorCode code, const std::string& why) const;
-  void watch(int events, std::move_only_function<void(int)> ready);
-  static int on_socket(CURL*, curl_socket_t socket, int what, void* self, void*);
-  static int on_timer(CURLM*, long delay_ms, void* self);
 
   ApiClient& client;
   UpgradeRequest request;
   Answered answered;
   std::chrono::milliseconds timeout{};
 
-  CURL* easy = nullptr;
-  CURLM* multi = nullptr;
+  CurlHandle easy;
+  std::unique_ptr<CurlMulti> multi;  // after `easy`: must go first
   std::array<char, CURL_ERROR_SIZE> curl_error{};
-  std::unordered_map<curl_socket_t, std::unique_ptr<net::FdWatcher>> curl_watchers;
-  net::Timer multi_timer;
   net::Timer limit;
   bool is_asking = false;
   bool has_renewed = false;  // the credentials
@@ -175,49 +137,11 @@ void UpgradedLine::start(UpgradeRequest request, std::chrono::milliseconds timeo
   impl_->connect();
 }
 
-int UpgradedLine::Impl::on_socket(CURL*, curl_socket_t socket, int what, void* self, void*) {
-  auto& impl = *static_cast<Impl*>(self);
-  if (what == CURL_POLL_REMOVE) {
-    impl.curl_watchers.erase(socket);
-    return 0;
-  }
-  auto& watcher = impl.curl_watchers[socket];
-  if (!watcher) {
-    watcher =
-        std::make_unique<net::FdWatcher>(impl.client.loop(), socket, [&impl, socket](int events) {
-          impl.act(socket, ((events & net::FdWatcher::kReadable) != 0 ? CURL_CSELECT_IN : 0) |
-                               ((events & net::FdWatcher::kWritable) != 0 ? CURL_CSELECT_OUT : 0));
-        });
-  }
-  watcher->watch(((what & CURL_POLL_IN) != 0 ? net::FdWatcher::kReadable : 0) |
-                 ((what & CURL_POLL_OUT) != 0 ? net::FdWatcher::kWritable : 0));
-  return 0;
-}
-
-int UpgradedLine::Impl::on_timer(CURLM*, long delay_ms, void* self) {
-  auto& impl = *static_cast<Impl*>(self);
-  if (delay_ms < 0) {
-    impl.multi_timer.stop();
-  } else {
-    impl.multi_timer.start(std::chrono::milliseconds(delay_ms),
-                           [&impl] { impl.act(CURL_SOCKET_TIMEOUT, 0); });
-  }
-  return 0;
-}
-
 void UpgradedLine::Impl::connect() {
   disconnect();
   step = "connect";
-  easy = curl_easy_init();
-  multi = curl_multi_init();
-  if (easy == nullptr || multi == nullptr) {
-    throw std::bad_alloc();
-  }
-  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
-  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
-  if (const Status ready = client.prepare_upgrade(easy, request.path); !ready) {
+  easy = make_curl_handle();
+  if (const Status ready = client.prepare_upgrade(easy.get(), request.path); !ready) {
     client.loop().defer([this, watched = alive, why = ready.error()]() mutable {
       if (*watched) {
         finish(std::unexpected(std::move(why)));
@@ -225,49 +149,21 @@ void UpgradedLine::Impl::connect() {
     });
     return;
   }
-  curl_easy_setopt(easy, CURLOPT_CONNECT_ONLY, 1L);
-  curl_easy_setopt(easy, CURLOPT_HTTPPROXYTUNNEL, 1L);  // also for http://: it is not plain HTTP
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, curl_error.data());
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeout.count()));
-  curl_multi_add_handle(multi, easy);  // its timer begins the work
+  curl_easy_setopt(easy.get(), CURLOPT_CONNECT_ONLY, 1L);
+  curl_easy_setopt(easy.get(), CURLOPT_HTTPPROXYTUNNEL,
+                   1L);  // for http:// too: it is no plain HTTP
+  curl_easy_setopt(easy.get(), CURLOPT_ERRORBUFFER, curl_error.data());
+  curl_easy_setopt(easy.get(), CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(timeout.count()));
+  multi = std::make_unique<CurlMulti>(client.loop(), [] {});
+  multi->add(
+      easy.get(), [this](CURLcode code) { connected(code); },
+      CurlMulti::Afterwards::kKeepConnection);
 }
 
 void UpgradedLine::Impl::disconnect() {
   watcher.reset();
-  multi_timer.stop();
-  curl_watchers.clear();  // before curl closes what they watch
-  if (multi != nullptr) {
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, nullptr);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, nullptr);
-    curl_multi_remove_handle(multi, easy);
-  }
-  curl_easy_cleanup(std::exchange(easy, nullptr));
-  curl_multi_cleanup(std::exchange(multi, nullptr));
-}
-
-void UpgradedLine::Impl::act(curl_socket_t socket, int curl_events) {
-  int running = 0;
-  curl_multi_socket_action(multi, socket, curl_events, &running);
-  look_for_end();
-}
-
-void UpgradedLine::Impl::look_for_end() {
-  int left = 0;
-  const CURLMsg* message = curl_multi_info_read(multi, &left);
-  if (message == nullptr || message->msg != CURLMSG_DONE) {
-    return;
-  }
-  if (message->data.result == CURLE_OK) {
-    connected();
-    return;
-  }
-  const char* why =
-      curl_error[0] != '\0' ? curl_error.data() : curl_easy_strerror(message->data.result);
-  finish(std::unexpected(failure(message->data.result == CURLE_OPERATION_TIMEDOUT
-                                     ? ErrorCode::kTimeout
-                                     : ErrorCode::kDisconnected,
-                                 why)));
+  multi.reset();
+  easy.reset();
 }
 
 Error UpgradedLine::Impl::failure(ErrorCode code, const std::string& why) const {
@@ -278,9 +174,15 @@ Error UpgradedLine::Impl::failure(ErrorCode code, const std::string& why) const 
   return error;
 }
 
-void UpgradedLine::Impl::connected() {
+void UpgradedLine::Impl::connected(CURLcode code) {
+  if (code != CURLE_OK) {
+    finish(std::unexpected(
+        failure(code == CURLE_OPERATION_TIMEDOUT ? ErrorCode::kTimeout : ErrorCode::kDisconnected,
+                curl_error[0] != '\0' ? curl_error.data() : curl_easy_strerror(code))));
+    return;
+  }
   curl_socket_t socket = CURL_SOCKET_BAD;
-  curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket);
+  curl_easy_getinfo(easy.get(), CURLINFO_ACTIVESOCKET, &socket);
   if (socket == CURL_SOCKET_BAD) {
     finish(std::unexpected(failure(ErrorCode::kDisconnected, "the connection was lost")));
     return;
@@ -296,15 +198,17 @@ void UpgradedLine::Impl::connected() {
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &kIdleSeconds, sizeof kIdleSeconds);
   ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
   ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUnacknowledgedMs, sizeof kUnacknowledgedMs);
-  curl_watchers.erase(socket);
   watcher = std::make_unique<net::FdWatcher>(client.loop(), socket, [this](int events) {
     const auto ready = on_ready;
     if (ready) {
       ready(events);
     }
   });
+  ask();
+}
 
-  auto credentials = client.config().credentials ? client.config().credentials(has_renewed)
+void UpgradedLine::Impl::ask() {
+  auto credentials = client.config().credentials ? client.config().credentials(false)
                                                  : Result<Credentials>(Credentials{});
   if (!credentials) {
     finish(std::unexpected(std::move(credentials.error())));
@@ -313,8 +217,10 @@ void UpgradedLine::Impl::connected() {
   const ServerAddress server = parse_server(client.config().server);
   outgoing = request.method + " " + server.prefix + request.path +
              " HTTP/1.1\r\nHost: " + server.host + "\r\nUser-Agent: mirrord\r\n";
-  for (const std::string& header : identity_headers(client.config(), *credentials)) {
-    outgoing += header + "\r\n";
+  CurlList identity;
+  append_identity(identity, client.config(), *credentials);
+  for (const curl_slist* header = identity.get(); header != nullptr; header = header->next) {
+    outgoing += std::string(header->data) + "\r\n";
   }
   for (const std::string& header : request.headers) {
     outgoing += header + "\r\n";
@@ -329,7 +235,7 @@ void UpgradedLine::Impl::connected() {
 void UpgradedLine::Impl::write_request() {
   while (!outgoing.empty()) {
     std::size_t count = 0;
-    const CURLcode sent = curl_easy_send(easy, outgoing.data(), outgoing.size(), &count);
+    const CURLcode sent = curl_easy_send(easy.get(), outgoing.data(), outgoing.size(), &count);
     if (sent == CURLE_AGAIN) {
       on_ready = [this](int) { write_request(); };
       watcher->watch(net::FdWatcher::kWritable);
@@ -351,7 +257,7 @@ void UpgradedLine::Impl::read_answer() {
   while (!answer_is_whole()) {
     std::array<char, 4096> piece;
     std::size_t count = 0;
-    const CURLcode got = curl_easy_recv(easy, piece.data(), piece.size(), &count);
+    const CURLcode got = curl_easy_recv(easy.get(), piece.data(), piece.size(), &count);
     if (got == CURLE_AGAIN) {
       return;
     }
@@ -411,6 +317,12 @@ void UpgradedLine::Impl::conclude() {
   if (answer->status == 401 && !has_renewed) {
     has_renewed = true;
     limit.start(timeout, [this] { timed_out(); });
+    if (client.config().credentials) {
+      if (auto renewed = client.config().credentials(true); !renewed) {
+        finish(std::unexpected(std::move(renewed.error())));
+        return;
+      }
+    }
     connect();
     return;
   }
@@ -456,7 +368,7 @@ UpgradedLine::Transfer UpgradedLine::receive(std::span<std::byte> room) {
     return {Transfer::State::kDone, count};
   }
   std::size_t count = 0;
-  const CURLcode got = curl_easy_recv(impl.easy, room.data(), room.size(), &count);
+  const CURLcode got = curl_easy_recv(impl.easy.get(), room.data(), room.size(), &count);
   if (got == CURLE_AGAIN) {
     return {Transfer::State::kBlocked, 0};
   }
@@ -468,7 +380,7 @@ UpgradedLine::Transfer UpgradedLine::receive(std::span<std::byte> room) {
 
 UpgradedLine::Transfer UpgradedLine::send(std::span<const std::byte> bytes) {
   std::size_t count = 0;
-  const CURLcode sent = curl_easy_send(impl_->easy, bytes.data(), bytes.size(), &count);
+  const CURLcode sent = curl_easy_send(impl_->easy.get(), bytes.data(), bytes.size(), &count);
   if (sent == CURLE_AGAIN) {
     return {Transfer::State::kBlocked, 0};
   }

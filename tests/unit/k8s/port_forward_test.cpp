@@ -77,7 +77,7 @@ class PortForwardTest : public ::testing::Test {
     config.credentials = [this](bool refused) {
       renewals_ += refused ? 1 : 0;
       Credentials credentials;
-      credentials.bearer_token = refused ? "new" : "old";
+      credentials.bearer_token = renewals_ > 0 ? "new" : "old";
       return Result<Credentials>(credentials);
     };
     client_ = std::make_unique<ApiClient>(loop_, config);
