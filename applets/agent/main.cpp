@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include "applets/applet.h"
 #include "applets/version.h"
 #include "net/leave.h"
+#include "net/tls_context.h"
 
 namespace mirrord {
 namespace {
@@ -101,11 +103,31 @@ Status check_stream(int fd) {
   return {};
 }
 
+// The agent is the TLS *client* of whoever connects: it believes exactly the certificate that it was
+// given, so that only who has its key can use the port. None without one.
+Result<std::shared_ptr<net::TlsContext>> make_tls(const std::string& certificate) {
+  if (certificate.empty())
+    return nullptr;
+  const auto explain = [](Error error) {
+    error.code = ErrorCode::kUsage;
+    error.hint =
+        "--operator-tls-cert-pem and AGENT_OPERATOR_CERT_ENV hold a certificate as PEM text.";
+    return std::unexpected(std::move(error));
+  };
+  auto name = net::first_certificate_name(certificate);
+  if (!name)
+    return explain(std::move(name.error()));
+  auto context = net::TlsContext::make({.role = net::TlsRole::kClient,
+                                        .trusted = certificate,
+                                        .trusts_first_only = true,
+                                        .peer_name = std::move(*name)});
+  if (!context)
+    return explain(std::move(context.error()));
+  return context;
+}
+
 Status serve(const Options& options) {
-  if (!options.operator_certificate.empty()) {
-    return fail(ErrorCode::kUnsupported, "TLS towards the operator is not available yet",
-                "Start the agent without --operator-tls-cert-pem and AGENT_OPERATOR_CERT_ENV.");
-  }
+  MIRRORD_TRY(tls, make_tls(options.operator_certificate));
   if (!options.metrics_address.empty())
     std::fputs("mirrord agent: metrics are not available yet; going on without\n", stderr);
   raise_descriptor_limit();
@@ -128,7 +150,8 @@ Status serve(const Options& options) {
                 {.first_client = options.communication_timeout,
                  .idle = options.idle_ttl,
                  .reconnect = options.reconnect_ttl,
-                 .fails_after_first_client = options.test_error});
+                 .fails_after_first_client = options.test_error},
+                std::move(tls));
   if (options.stream_fd >= 0)
     server.serve_only(std::move(socket));
   else

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
 namespace mirrord::agent {
@@ -17,6 +18,8 @@ namespace {
 
 constexpr int kBacklog = 1024;
 constexpr int kAcceptsPerEvent = 64;
+constexpr std::size_t kMaxHandshakes = 32;    // at a time: strangers must not cost much memory
+constexpr std::chrono::seconds kFarewell{5};  // for the last bytes of a session to leave
 
 Result<Fd> listen_on(const sockaddr* address, socklen_t size, const std::string& name) {
   Fd socket(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -79,8 +82,9 @@ Result<Fd> listen_for_clients(std::uint16_t port) {
                    "port " + std::to_string(port));
 }
 
-Server::Server(net::Loop& loop, const Target& target, Limits limits)
-    : loop_(loop), target_(target), limits_(limits), timer_(loop) {
+Server::Server(net::Loop& loop, const Target& target, Limits limits,
+               std::shared_ptr<net::TlsContext> tls)
+    : loop_(loop), target_(target), limits_(limits), tls_(std::move(tls)), timer_(loop) {
   const auto leave = [this] { leave_with("the agent has been stopped"); };
   on_terminate_ = std::make_unique<net::SignalWatcher>(loop_, SIGTERM, leave);
   on_interrupt_ = std::make_unique<net::SignalWatcher>(loop_, SIGINT, leave);
@@ -106,12 +110,13 @@ void Server::listen(Fd listener) {
 }
 
 void Server::serve_only(Fd socket) {
-  add(std::move(socket), "the client");
+  welcome(std::move(socket), "the client");
 }
 
 Status Server::run() {
   loop_.run();
   sessions_.clear();
+  guarded_.clear();
   return status_;
 }
 
@@ -141,29 +146,68 @@ void Server::accept_clients() {
     detect_dead_peer(socket.get());
     if (limits_.fails_after_first_client)
       return stop(fail(ErrorCode::kInternal, "failed on purpose: --test-error was given"));
-    add(std::move(socket), name_of(address));
+    welcome(std::move(socket), name_of(address));
   }
 }
 
-void Server::add(Fd socket, std::string name) {
+void Server::welcome(Fd socket, std::string name) {
+  if (tls_)
+    authenticate(std::move(socket), std::move(name));
+  else
+    add(next_id_++, std::move(socket), std::move(name));
+}
+
+void Server::add(std::uint64_t id, Fd socket, std::string name) {
   timer_.stop();
-  missing_ = std::max(missing_ - 1, 0);  // perhaps one of them: clients do not say who they are
-  const std::uint64_t id = next_id_++;
   sessions_.emplace(id, std::make_unique<Session>(loop_, target_, std::move(socket),
                                                   std::move(name), [this, id] { remove(id); }));
 }
 
 void Server::remove(std::uint64_t id) {
   loop_.defer([this, id] {
-    const auto found = sessions_.find(id);
-    if (found != sessions_.end() && !found->second->has_said_goodbye() &&
-        limits_.reconnect.count() > 0) {
-      ++missing_;
-      missing_until_ms_ =
-          loop_.now_ms() + static_cast<std::uint64_t>(limits_.reconnect.count()) * 1000;
-    }
     sessions_.erase(id);
+    if (const auto found = guarded_.find(id); found != guarded_.end())
+      found->second.pump->finish(kFarewell);
     leave_when_idle();
+  });
+}
+
+void Server::authenticate(Fd socket, std::string name) {
+  const auto strangers = std::ranges::count_if(
+      guarded_, [](const auto& entry) { return !entry.second.is_authenticated; });
+  if (static_cast<std::size_t>(strangers) >= kMaxHandshakes)
+    return;
+  const std::uint64_t id = next_id_++;
+  Guarded guarded{std::make_unique<net::TlsPump>(loop_, tls_, std::move(socket), name), Fd(), name};
+  net::TlsPump::Handlers handlers;
+  handlers.ready = [this, id](std::string_view) { authenticated(id); };
+  handlers.ended = [this, id](std::optional<Error> why) { tls_ended(id, std::move(why)); };
+  auto plain = guarded.pump->start(std::move(handlers));
+  if (!plain)
+    return;
+  guarded.plain = std::move(*plain);
+  guarded_.emplace(id, std::move(guarded));
+}
+
+void Server::authenticated(std::uint64_t id) {
+  Guarded& guarded = guarded_.at(id);
+  guarded.is_authenticated = true;
+  if (is_leaving_)
+    guarded.plain.reset();
+  else
+    add(id, std::move(guarded.plain), guarded.name);
+}
+
+// The session, if there is one, sees the end of its socket.
+void Server::tls_ended(std::uint64_t id, std::optional<Error> why) {
+  const bool was_stranger = !guarded_.at(id).is_authenticated;
+  if (was_stranger && why)
+    std::fprintf(stderr, "mirrord agent: refused a client: %s\n", why->what.c_str());
+  loop_.defer([this, id, was_stranger] {
+    guarded_.erase(id);
+    // One that never was a client changes nothing; but the only stream there is was the agent's life.
+    if (!was_stranger || !listener_)
+      leave_when_idle();
   });
 }
 

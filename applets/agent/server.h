@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -12,6 +13,7 @@
 #include "net/error.h"
 #include "net/fd.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 namespace mirrord::agent {
 
@@ -27,7 +29,10 @@ class Server {
     bool fails_after_first_client = false;
   };
 
-  Server(net::Loop& loop, const Target& target, Limits limits);
+  // With `tls` every client has to pass its handshake, in which the agent is the TLS client that
+  // demands a certificate; until then nothing of what it sends is looked at, and it counts for nothing.
+  Server(net::Loop& loop, const Target& target, Limits limits,
+         std::shared_ptr<net::TlsContext> tls = nullptr);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -41,8 +46,12 @@ class Server {
 
  private:
   void accept_clients();
-  void add(Fd socket, std::string name);
+  void welcome(Fd socket, std::string name);
+  void add(std::uint64_t id, Fd socket, std::string name);
   void remove(std::uint64_t id);
+  void authenticate(Fd socket, std::string name);
+  void authenticated(std::uint64_t id);
+  void tls_ended(std::uint64_t id, std::optional<Error> why);
   void target_ended();
   void leave_with(const std::string& reason);
   void stop(Status status);
@@ -55,6 +64,15 @@ class Server {
   std::unique_ptr<net::FdWatcher> listener_watcher_;
   std::unique_ptr<net::FdWatcher> target_watcher_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
+  // TLS of a client, by its session's id.
+  struct Guarded {
+    std::unique_ptr<net::TlsPump> pump;
+    Fd plain;  // until the handshake is done
+    std::string name;
+    bool is_authenticated = false;
+  };
+  std::shared_ptr<net::TlsContext> tls_;
+  std::unordered_map<std::uint64_t, Guarded> guarded_;
   std::uint64_t next_id_ = 0;
   bool is_leaving_ = false;             // no new clients any more
   int missing_ = 0;                     // clients whose connections broke: they may come back…

@@ -29,6 +29,8 @@ class WireClient {
   bool sees_end(int timeout_ms = 10'000);
   void finish_sending() const;
   void close() { socket_.reset(); }
+  // For something that speaks another protocol on it.
+  Fd take() { return std::move(socket_); }
 
   void send_file(proto::FileRequest request);
   // The next message as an answer of the given kind; a test failure when it is another.
