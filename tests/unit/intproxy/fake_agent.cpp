@@ -1,6 +1,7 @@
 // tests/unit/intproxy/fake_agent.cpp — the fake agent's thread and its files.
 #include "tests/unit/intproxy/fake_agent.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -33,17 +34,54 @@ proto::FileResponse respond(T&& value) {
 }  // namespace
 
 FakeAgent::FakeAgent(Options options) : options_(std::move(options)) {
-  std::array<int, 2> ends{};
-  ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
-  client_end_.reset(ends[0]);
-  socket_.reset(ends[1]);
   add_directory("/");
+  if (options_.listens) {
+    listener_.reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in any{};
+    any.sin_family = AF_INET;
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any);
+    ::listen(listener_.get(), 8);
+  } else {
+    std::array<int, 2> ends{};
+    ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
+    client_end_.reset(ends[0]);
+    sockets_.emplace_back(ends[1]);
+    socket_ = ends[1];
+  }
   thread_ = std::thread([this] { run(); });
 }
 
 FakeAgent::~FakeAgent() {
+  is_stopping_ = true;
+  ::shutdown(listener_.get(), SHUT_RDWR);
   die();
   thread_.join();
+}
+
+std::string FakeAgent::address() const {
+  sockaddr_in name{};
+  socklen_t size = sizeof name;
+  ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&name), &size);
+  return "127.0.0.1:" + std::to_string(ntohs(name.sin_port));
+}
+
+void FakeAgent::speak_version(const std::string& version) {
+  const auto guard = lock();
+  options_.version = version;
+}
+
+void FakeAgent::stop_listening() {
+  is_stopping_ = true;
+  ::shutdown(listener_.get(), SHUT_RDWR);
+}
+
+void FakeAgent::say_close(const std::string& reason) {
+  auto message = proto::DaemonMessage::make<"Close">();
+  message.get<"Close">() = reason;
+  proto::Bytes bytes;
+  [[maybe_unused]] const auto encoded = proto::encode(message, bytes);
+  ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
 }
 
 void FakeAgent::add(const std::string& path, FakeFile file) {
@@ -68,7 +106,7 @@ void FakeAgent::intercept(Interceptor interceptor) {
 }
 
 void FakeAgent::die() {
-  ::shutdown(socket_.get(), SHUT_RDWR);
+  ::shutdown(socket_, SHUT_RDWR);
 }
 
 void FakeAgent::die_at(std::size_t request) {
@@ -78,7 +116,7 @@ void FakeAgent::die_at(std::size_t request) {
 
 void FakeAgent::send_garbage() {
   const std::array<unsigned char, 4> garbage{0xFF, 0xFF, 0xFF, 0xFF};
-  ::send(socket_.get(), garbage.data(), garbage.size(), MSG_NOSIGNAL);
+  ::send(socket_, garbage.data(), garbage.size(), MSG_NOSIGNAL);
 }
 
 void FakeAgent::answer_nothing() {
@@ -103,14 +141,38 @@ std::vector<std::string> FakeAgent::request_names() {
 }
 
 void FakeAgent::run() {
+  if (!options_.listens) {
+    serve();
+    return;
+  }
+  while (!is_stopping_) {
+    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!socket.is_open()) {
+      return;
+    }
+    {
+      const auto guard = lock();
+      descriptors_.clear();
+      next_descriptor_ = 0;
+      die_at_ = 0;
+    }
+    socket_ = socket.get();
+    sockets_.push_back(std::move(socket));
+    ++clients_;
+    serve();
+    die();
+  }
+}
+
+void FakeAgent::serve() {
   proto::ClientStreamDecoder decoder;
   while (true) {
-    pollfd readable{socket_.get(), POLLIN, 0};
+    pollfd readable{socket_, POLLIN, 0};
     ::poll(&readable, 1, -1);
     std::vector<proto::ClientMessage> batch;
     do {
       const std::span<std::byte> space = decoder.writable();
-      const ssize_t count = ::recv(socket_.get(), space.data(), space.size(), 0);
+      const ssize_t count = ::recv(socket_, space.data(), space.size(), 0);
       if (count <= 0) {
         return;
       }
@@ -135,7 +197,7 @@ void FakeAgent::run() {
       ++round_trips_;
       std::span<const std::byte> rest = output_.span();
       while (!rest.empty()) {
-        const ssize_t count = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+        const ssize_t count = ::send(socket_, rest.data(), rest.size(), MSG_NOSIGNAL);
         if (count <= 0) {
           return;
         }

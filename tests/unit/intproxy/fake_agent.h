@@ -34,12 +34,18 @@ class FakeAgent {
     std::string version = "1.29.0";  // the agent's own
     bool speaks_flight = true;
     int quiet_ms = 2;
+    bool listens = false;  // at address(); a client may come back, and finds nothing open
   };
 
   FakeAgent() : FakeAgent(Options{}) {}
   explicit FakeAgent(Options options);
   ~FakeAgent();
 
+  [[nodiscard]] std::string address() const;
+  [[nodiscard]] int clients() const { return clients_; }  // that have come so far
+  void speak_version(const std::string& version);         // to clients that come from now on
+  void stop_listening();
+  void say_close(const std::string& reason);
   Fd take_client_end() { return std::move(client_end_); }
   std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
   void add(const std::string& path, FakeFile file);
@@ -76,6 +82,7 @@ class FakeAgent {
   };
 
   void run();
+  void serve();
   void handle(proto::ClientMessage&& message);
   void send(proto::DaemonMessage&& message);
   std::optional<proto::FileResponse> execute(proto::FileRequest& request);
@@ -91,7 +98,11 @@ class FakeAgent {
 
   Options options_;
   Fd client_end_;
-  Fd socket_;
+  Fd listener_;
+  std::vector<Fd> sockets_;       // all that there were: their numbers stay taken
+  std::atomic<int> socket_ = -1;  // the last one
+  std::atomic<int> clients_ = 0;
+  std::atomic<bool> is_stopping_ = false;
   std::mutex mutex_;
   std::map<std::string, FakeFile> files_;
   std::map<std::uint64_t, Descriptor> descriptors_;

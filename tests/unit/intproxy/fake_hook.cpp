@@ -128,12 +128,16 @@ Answer FakeHook::fetch(local::Handle handle, std::uint64_t offset, std::uint64_t
 
 TestSession::TestSession(FakeAgent::Options agent_options,
                          const std::function<void(SessionOptions&)>& adjust)
-    : agent(std::move(agent_options)) {
+    : agent(agent_options) {
   std::string name = "/tmp/mirrord-test-XXXXXX";
   directory_ = ::mkdtemp(name.data());
   SessionOptions options;
   options.directory = directory_;
-  options.agent.stream = agent.take_client_end();
+  if (agent_options.listens) {
+    options.agent.address = agent.address();
+  } else {
+    options.agent.stream = agent.take_client_end();
+  }
   options.idle_timeout = std::chrono::milliseconds(50);
   options.start_idle_timeout = std::chrono::milliseconds(10'000);
   if (adjust) {
