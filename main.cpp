@@ -13,6 +13,7 @@ constexpr mirrord::Applet kApplets[] = {
     {"exec",     "run a program in the context of a target",                  kPublic, mirrord::exec_main},
     {"extract",  "write the hook library to a directory",                     kHidden, mirrord::extract_main},
     {"intproxy", "serve the hooked processes of one run (started by mirrord)", kHidden, mirrord::intproxy_main},
+    {"ls",       "list the targets of a namespace",                            kPublic, mirrord::list_main},
     {"verify-config", "check a configuration file",                          kHidden, mirrord::verify_config_main},
     {"wire",     "translate messages of the agent protocol between hex and JSON", kPublic, mirrord::wire_main},
 };

@@ -48,6 +48,17 @@ std::vector<std::string> targets_of_pod(const ListedPod& pod, bool wants_unready
   return targets;
 }
 
+ApiError no_list() {
+  ApiError error;
+  error.code = ErrorCode::kPeer;
+  error.what = "the answer is no list";
+  return error;
+}
+
+bool is_list(const Json& answer) {
+  return answer["kind"].text().ends_with("List");
+}
+
 // One list, page after page.
 struct Part {
   std::string path;  // without the page's place
@@ -104,6 +115,8 @@ class Pages {
     client_.send(std::move(page), [this, &part](ApiResult<Json> answer) {
       if (!answer)
         return end(part, std::move(answer.error()));
+      if (!is_list(*answer))
+        return end(part, no_list());
       for (const JsonView item : (*answer)["items"])
         part.take(item);
       const std::string next((*answer)["metadata"]["continue"].text());
@@ -148,7 +161,7 @@ class Pages {
     if (is_whole) {
       next = part.reader->continue_token();
     } else if (!has_failed && !part.json.empty()) {
-      if (const auto list = Json::parse(part.json, "the list")) {
+      if (const auto list = Json::parse(part.json, "the list"); list && is_list(*list)) {
         is_whole = true;
         for (const JsonView item : (*list)["items"])
           part.take(item);
