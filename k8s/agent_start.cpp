@@ -2,7 +2,6 @@
 #include "k8s/agent_start.h"
 
 #include <algorithm>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -155,6 +154,7 @@ class Start {
     }
     Verdict verdict = judge_pod(pod, plan_, agent_.container);
     state_text_ = verdict.what;
+    state_hint_ = verdict.hint;
     if (verdict.outlook == Outlook::kRunning)
       is_running_ = true;
     if (verdict.outlook != Outlook::kFailed)
@@ -177,14 +177,14 @@ class Start {
   void on_pod_event(JsonView event) {
     if (says_started(event, agent_.container))
       is_running_ = true;
-    const std::string text = warning_text(event, plan_, agent_.container);
-    if (text.empty())
+    if (!is_warning_of(event, plan_, agent_.container))
       return;
-    constexpr std::size_t kKept = 3;
-    last_events_.push_back(text);
-    if (last_events_.size() > kKept)
-      last_events_.pop_front();
-    unsaid_.push_back(text);
+    last_message_ = event["message"].text();
+    Verdict verdict = judge_pod_event(event, plan_, agent_.container);
+    if (verdict.outlook == Outlook::kFailed)
+      fail_with({ErrorCode::kSystem, std::move(verdict.what), std::move(verdict.hint)});
+    else
+      unsaid_.push_back(event_text(event));
   }
 
   void warn_once(const std::string& text) {
@@ -277,7 +277,9 @@ class Start {
         " seconds: " +
         state_or(agent_.pod.empty() ? "the job has made no pod" : "nothing is known");
     return {ErrorCode::kTimeout, std::move(what),
-            "Set agent.startup_timeout to more seconds if the cluster is only slow."};
+            state_hint_.empty()
+                ? "Set agent.startup_timeout to more seconds if the cluster is only slow."
+                : state_hint_};
   }
 
   Result<StartedAgent> succeed() {
@@ -293,9 +295,8 @@ class Start {
       if (const std::string tail = log_tail(client_, agent_); !tail.empty())
         error.what += "; its last lines:\n" + tail;
     }
-    for (const std::string& text : last_events_)
-      if (!said_.contains(text) && error.what.find(text) == std::string::npos)
-        error.what += "; " + text;
+    if (!last_message_.empty() && error.what.find(last_message_) == std::string::npos)
+      error.what += "; the pod's last warning: " + last_message_;
     // The watches would see what is deleted now.
     pod_watch_.reset();
     job_watch_.reset();
@@ -316,7 +317,8 @@ class Start {
 
   std::optional<Error> failure_;
   std::string state_text_;
-  std::deque<std::string> last_events_;
+  std::string state_hint_;
+  std::string last_message_;  // of a warning about the pod
   std::vector<std::string> unsaid_;
   std::set<std::string> said_;
   bool was_created_ = false;
@@ -336,19 +338,24 @@ Result<StartedAgent> start_agent(ApiClient& client, const AgentPlan& plan,
 }
 
 std::string explain_silent_agent(ApiClient& client, const StartedAgent& agent) {
-  auto pod = client
-                 .begin({.path = collection_path(AgentKind::kPod, agent.name_space) + "/" +
-                                 escape(agent.pod),
-                         .timeout = seconds(3)})
-                 .wait();
+  const std::string path =
+      collection_path(AgentKind::kPod, agent.name_space) + "/" + escape(agent.pod);
+  AgentPlan plan;
+  plan.kind = agent.kind;
   std::string text;
-  if (pod) {
-    AgentPlan plan;
-    plan.kind = agent.kind;
+  // The state of a container lags behind its life by a second or two.
+  constexpr int kTries = 8;
+  for (int i = 0; i < kTries; ++i) {
+    auto pod = client.begin({.path = path, .timeout = seconds(3)}).wait();
+    if (!pod) {
+      text = pod.error().status == 404 ? "its pod is gone" : pod.error().what;
+      break;
+    }
     const Verdict verdict = judge_pod(pod->view(), plan, agent.container);
     text = verdict.outlook == Outlook::kRunning ? "its container runs" : verdict.what;
-  } else {
-    text = pod.error().status == 404 ? "its pod is gone" : pod.error().what;
+    if (verdict.outlook != Outlook::kWaiting)
+      break;
+    client.run_until([] { return false; }, kTick);
   }
   if (const std::string tail = log_tail(client, agent); !tail.empty())
     text += "; its last lines:\n" + tail;

@@ -12,6 +12,11 @@ bool has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
+// Whether an event names this container of its pod.
+bool says_of(JsonView event, std::string_view container) {
+  return has(event["involvedObject"]["fieldPath"].text(), "{" + std::string(container) + "}");
+}
+
 std::string with_message(std::string_view reason, std::string_view message) {
   std::string text(reason);
   if (!message.empty())
@@ -56,7 +61,12 @@ Verdict judge_waiting(JsonView waiting, const AgentPlan& plan) {
   return verdict;
 }
 
-Verdict judge_terminated(JsonView terminated) {
+std::string no_agent_hint(const AgentPlan& plan) {
+  return "The image " + plan.settings.image +
+         " has no agent in it: set agent.image to one that does.";
+}
+
+Verdict judge_terminated(JsonView terminated, const AgentPlan& plan) {
   Verdict verdict;
   verdict.outlook = Outlook::kFailed;
   verdict.has_log = true;
@@ -72,6 +82,8 @@ Verdict judge_terminated(JsonView terminated) {
     verdict.hint = "Set a larger limits.memory in agent.resources.";
   else if (has(terminated["message"].text(), "exec format error"))
     verdict.hint = "The image is for another processor: set agent.image to one for the node's.";
+  else if (has(terminated["message"].text(), "mirrord-agent"))
+    verdict.hint = no_agent_hint(plan);
   return verdict;
 }
 
@@ -81,6 +93,7 @@ Verdict judge_unscheduled(JsonView condition, const AgentPlan& plan) {
   Verdict verdict;
   verdict.what = "no node takes the agent's pod: " + std::string(condition["message"].text());
   const bool may_wait = !plan.target || !plan.settings.priority_class.empty();
+  verdict.hint = "Look at agent.node_selector, agent.tolerations and agent.resources.";
   if (may_wait)
     return verdict;
   verdict.outlook = Outlook::kFailed;
@@ -117,7 +130,7 @@ Verdict judge_pod(JsonView pod, const AgentPlan& plan, std::string_view containe
     return verdict;
   }
   if (state["terminated"].is_present())
-    return judge_terminated(state["terminated"]);
+    return judge_terminated(state["terminated"], plan);
   if (pod["metadata"]["deletionTimestamp"].is_present()) {
     verdict.outlook = Outlook::kFailed;
     verdict.what = plan.kind == AgentKind::kEphemeral ? "the target's pod is being deleted"
@@ -163,17 +176,40 @@ Verdict judge_job_event(JsonView event, const AgentPlan& plan) {
 }
 
 bool says_started(JsonView event, std::string_view container) {
-  return event["reason"].text() == "Started" &&
-         has(event["involvedObject"]["fieldPath"].text(), "{" + std::string(container) + "}");
+  return event["reason"].text() == "Started" && says_of(event, container);
 }
 
-std::string warning_text(JsonView event, const AgentPlan& plan, std::string_view container) {
+Verdict judge_pod_event(JsonView event, const AgentPlan& plan, std::string_view container) {
+  Verdict verdict;
+  const std::string_view reason = event["reason"].text();
+  const std::string_view message = event["message"].text();
+  if (!is_warning_of(event, plan, container) || !says_of(event, container) ||
+      (reason != "Failed" && reason != "InspectFailed" && reason != "ErrImageNeverPull"))
+    return verdict;
+  verdict.outlook = Outlook::kFailed;
+  const bool is_image =
+      reason != "Failed" || has(message, "ull image") ||
+      std::ranges::any_of(kImageReasons, [&](std::string_view word) { return has(message, word); });
+  verdict.what = (is_image ? "the image " + plan.settings.image + " cannot be had: "
+                           : std::string("the agent's container cannot be started: ")) +
+                 std::string(message);
+  if (is_image)
+    verdict.hint = image_hint(plan);
+  else
+    verdict.hint =
+        has(message, "mirrord-agent\"") ? no_agent_hint(plan) : refusal_hint(message, plan);
+  return verdict;
+}
+
+bool is_warning_of(JsonView event, const AgentPlan& plan, std::string_view container) {
   if (event["type"].text() != "Warning")
-    return {};
-  const std::string_view place = event["involvedObject"]["fieldPath"].text();
-  const bool is_ours = has(place, "{" + std::string(container) + "}") ||
-                       (place.empty() && plan.kind != AgentKind::kEphemeral);
-  return is_ours ? with_message(event["reason"].text(), event["message"].text()) : "";
+    return false;
+  return says_of(event, container) || (event["involvedObject"]["fieldPath"].text().empty() &&
+                                       plan.kind != AgentKind::kEphemeral);
+}
+
+std::string event_text(JsonView event) {
+  return with_message(event["reason"].text(), event["message"].text());
 }
 
 std::string refusal_hint(std::string_view message, const AgentPlan& plan) {
@@ -188,7 +224,7 @@ std::string refusal_hint(std::string_view message, const AgentPlan& plan) {
         keys += (keys.empty() ? "" : ", ") + std::string(key);
     return "Set agent.namespace to a namespace that admits privileged pods" +
            std::string(plan.kind == AgentKind::kEphemeral ? " and agent.ephemeral to false" : "") +
-           (keys.empty() ? "." : "; the refused fields follow from " + keys + ".");
+           (keys.empty() ? "." : "; of what was refused these keys set a part: " + keys + ".");
   }
   if (has(message, "security context constraint"))
     return "Set agent.service_account to an account that may use a privileged security context "

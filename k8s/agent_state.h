@@ -26,11 +26,18 @@ Verdict judge_pod(JsonView pod, const AgentPlan& plan, std::string_view containe
 // An event of the job. A job tries again whatever its pods were refused for; most refusals last.
 Verdict judge_job_event(JsonView event, const AgentPlan& plan);
 
+// An event of the agent's pod. What kept `container` from being made or started is said here sooner
+// than in the pod's state.
+Verdict judge_pod_event(JsonView event, const AgentPlan& plan, std::string_view container);
+
 // Whether an event says that `container` has been started: it comes sooner than the pod's state.
 bool says_started(JsonView event, std::string_view container);
 
-// "REASON: message" of a warning about the agent's pod; empty: no warning, or another container's.
-std::string warning_text(JsonView event, const AgentPlan& plan, std::string_view container);
+// Whether a warning is about the agent, and not about another container of its pod.
+bool is_warning_of(JsonView event, const AgentPlan& plan, std::string_view container);
+
+// "REASON: message".
+std::string event_text(JsonView event);
 
 // What to do about a refusal in these words by the API server, an admission plugin or a webhook.
 std::string refusal_hint(std::string_view message, const AgentPlan& plan);

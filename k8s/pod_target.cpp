@@ -64,6 +64,12 @@ std::string refuse_pod(JsonView pod) {
       if (condition["type"].text() == "PodScheduled" && condition["status"].text() == "False")
         why += ": " + std::string(condition["message"].text("not scheduled"));
     }
+    for (const JsonView status : pod["status"]["containerStatuses"]) {
+      const JsonView waiting = status["state"]["waiting"];
+      if (!waiting["reason"].text().empty())
+        why += "; container `" + std::string(status["name"].text()) +
+               "`: " + std::string(waiting["reason"].text());
+    }
     return why;
   }
   if (pod["spec"]["nodeName"].text().empty())

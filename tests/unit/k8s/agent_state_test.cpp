@@ -121,12 +121,36 @@ TEST(PodEvents, TheStartIsSeenBeforeTheState) {
 
 TEST(PodEvents, OnlyWarningsAboutTheAgentCount) {
   const Json warning = parsed(R"({"type":"Warning","reason":"FailedMount","message":"no volume"})");
-  EXPECT_EQ(warning_text(warning.view(), plan_for(), kAgentContainer), "FailedMount: no volume");
+  EXPECT_TRUE(is_warning_of(warning.view(), plan_for(), kAgentContainer));
+  EXPECT_EQ(event_text(warning.view()), "FailedMount: no volume");
+  EXPECT_EQ(judge_pod_event(warning.view(), plan_for(), kAgentContainer).outlook,
+            Outlook::kWaiting);
   // The pod is the target's: its own troubles are not the agent's.
-  EXPECT_EQ(warning_text(warning.view(), plan_for(AgentKind::kEphemeral), "mirrord-agent-x"), "");
-  EXPECT_EQ(warning_text(parsed(R"({"type":"Normal","reason":"Pulled"})").view(), plan_for(),
-                         kAgentContainer),
-            "");
+  EXPECT_FALSE(is_warning_of(warning.view(), plan_for(AgentKind::kEphemeral), "mirrord-agent-x"));
+  EXPECT_FALSE(is_warning_of(parsed(R"({"type":"Normal","reason":"Pulled"})").view(), plan_for(),
+                             kAgentContainer));
+}
+
+TEST(PodEvents, WhatCannotBeStartedEndsTheWait) {
+  const auto judge_event = [](std::string_view message, std::string_view container) {
+    const Json event = Json::object(
+        {{"type", "Warning"},
+         {"reason", "Failed"},
+         {"message", message},
+         {"involvedObject",
+          Json::object({{"fieldPath", "spec.containers{" + std::string(container) + "}"}})}});
+    return judge_pod_event(event.view(), plan_for(), kAgentContainer);
+  };
+  const Verdict pull =
+      judge_event("Failed to pull image \"agent:1\": no such host", kAgentContainer);
+  EXPECT_EQ(pull.outlook, Outlook::kFailed);
+  EXPECT_EQ(pull.what,
+            "the image agent:1 cannot be had: Failed to pull image \"agent:1\": no such host");
+  const Verdict start =
+      judge_event("Error: exec: \"./mirrord-agent\": no such file", kAgentContainer);
+  EXPECT_TRUE(start.what.starts_with("the agent's container cannot be started: Error: exec"));
+  EXPECT_NE(start.hint.find("has no agent in it"), std::string::npos);
+  EXPECT_EQ(judge_event("Failed to pull image \"x\"", "other").outlook, Outlook::kWaiting);
 }
 
 TEST(Refusals, HintsNameTheKey) {
