@@ -110,7 +110,11 @@ Json capabilities(const AgentPlan& plan) {
   offer("SYS_ADMIN", needs_admin);
   offer("SYS_PTRACE", true);
   offer("NET_ADMIN", is_original || plan.takes_traffic);
-  if (is_original)
+  // Without SYS_PTRACE a process is open only to one of its user with at least its capabilities: the
+  // agent then keeps what runtimes give to every container, the target among them.
+  const bool may_drop = std::ranges::find(plan.settings.disabled_capabilities, "SYS_PTRACE") ==
+                        plan.settings.disabled_capabilities.end();
+  if (is_original || !may_drop)
     return Json::object({{"add", add}});
   // Files of all users; runtimes give these by default, but not all of them.
   for (const char* name : {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"})

@@ -16,9 +16,16 @@ constexpr char kMetadata[] =
 constexpr char kMetadataList[] =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
+// The client's hint about a missing right says more than ours.
 Error explained(ApiError error, const AgentPlan& plan) {
-  if (std::string hint = refusal_hint(error.what, plan); !hint.empty())
+  const bool lacks_right = error.what.find("cannot ") != std::string::npos &&
+                           error.what.find(" resource ") != std::string::npos;
+  if (lacks_right && !error.hint.empty()) {
+    if (plan.kind == AgentKind::kJob)
+      error.hint += " Or set agent.bare_pod or agent.ephemeral to true, if those rights are there.";
+  } else if (std::string hint = refusal_hint(error.what, plan); !hint.empty()) {
     error.hint = std::move(hint);
+  }
   error.what = "create the agent in namespace " + plan.name_space + ": " + error.what;
   return error;
 }

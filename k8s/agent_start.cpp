@@ -21,6 +21,11 @@ constexpr milliseconds kTick{250};
 constexpr seconds kSlowWarning{20};
 constexpr seconds kRehearsalAfter{2};
 
+constexpr char kNoEventsHint[] =
+    "Perhaps a quota or a policy refuses it: have somebody look with 'kubectl describe job', or "
+    "ask "
+    "for the right to list and watch events.";
+
 class Start {
  public:
   Start(ApiClient& client, const AgentPlan& plan, const StartOptions& options)
@@ -261,9 +266,13 @@ class Start {
     if (wants_rehearsal(now)) {
       was_rehearsed_ = true;
       const std::string refusal = rehearsal_refusal(begin_rehearsal(client_, plan_).wait());
-      if (!refusal.empty())
+      if (refusal.empty()) {
+        state_hint_ = kNoEventsHint;
+        warn_once("the job has made no pod yet, and events, which would say why, may not be read");
+      } else {
         fail_with({ErrorCode::kPermission, "the job cannot make its pod: " + refusal,
                    refusal_hint(refusal, plan_)});
+      }
     }
   }
 

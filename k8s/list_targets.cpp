@@ -21,6 +21,7 @@ constexpr char kMetadataList[] =
 constexpr char kNotOurs[] = "app!=mirrord,!operator.metalbear.co/owner";
 constexpr char kProtobuf[] = "application/vnd.kubernetes.protobuf,application/json";
 constexpr std::size_t kMostAtATime = 3;
+constexpr std::size_t kMostOfJson = std::size_t{64} << 20;  // of a list that comes in one page
 constexpr seconds kPageLimit{30};
 constexpr seconds kTotalLimit{300};
 
@@ -147,10 +148,12 @@ class Pages {
     const bool is_first = !std::exchange(part.has_begun, true);
     if (part.is_broken)
       return;
-    if ((is_first && bytes.starts_with('{')) || !part.json.empty())
+    if ((is_first && bytes.starts_with('{')) || !part.json.empty()) {
       part.json += bytes;
-    else if (!part.reader->feed(bytes))
+      part.is_broken = part.json.size() > kMostOfJson;
+    } else if (!part.reader->feed(bytes)) {
       part.is_broken = true;
+    }
   }
 
   void end_stream(Part& part, bool has_failed) {
@@ -160,7 +163,7 @@ class Pages {
     bool is_whole = !has_failed && !part.is_broken && part.reader->is_complete();
     if (is_whole) {
       next = part.reader->continue_token();
-    } else if (!has_failed && !part.json.empty()) {
+    } else if (!has_failed && !part.is_broken && !part.json.empty()) {
       if (const auto list = Json::parse(part.json, "the list"); list && is_list(*list)) {
         is_whole = true;
         for (const JsonView item : (*list)["items"])
@@ -252,7 +255,10 @@ Result<TargetList> list_targets(ApiClient& client, const ListRequest& request) {
     if (!part->failure)
       continue;
     ++failed;
-    const bool is_unknown_kind = part->failure->status == 404;
+    // Few clusters have rollouts, and few roles name them.
+    const bool is_unknown_kind =
+        part->failure->status == 404 ||
+        (kind->kind == TargetKind::kRollout && kinds.size() > 1 && part->failure->status == 403);
     Error error = *part->failure;
     error.what = "list the " + std::string(kind->resource) + " of namespace " + name_space + ": " +
                  error.what;

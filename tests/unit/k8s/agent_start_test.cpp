@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <map>
 
@@ -27,7 +28,7 @@ class Cluster {
       : server_([this](const FakeApiServer::Request& request) { return answer(request); }),
         client_(loop_, server_.config()) {}
 
-  Changes pods, events;                                // shown by watches after the creation
+  Changes pods, events, pod_events;                    // shown by watches after the creation
   std::map<std::string, FakeApiServer::Answer> fixed;  // by "METHOD path"
   std::string created, content_type;                   // the last POST, PATCH or PUT
   std::vector<std::string> steps;
@@ -53,9 +54,11 @@ class Cluster {
       return found->second;
     }
     if (request.is_watch()) {
+      const bool is_of_pod = request.query.find("mirrord-agent-x-1") != std::string::npos;
       Changes* changes = request.path == kPods     ? &pods
-                         : request.path == kEvents ? &events
-                                                   : nullptr;
+                         : request.path != kEvents ? nullptr
+                         : is_of_pod               ? &pod_events
+                                                   : &events;
       return {.next_line = [this, changes] { return next_change(changes); }};
     }
     if (request.method == "GET" &&
@@ -64,13 +67,7 @@ class Cluster {
     if (request.path == "/api/v1/nodes/node-a")
       return {.body = R"({"metadata":{"labels":{"kubernetes.io/hostname":"host-a"}}})"};
     if (request.path.ends_with("/log"))
-      return {.next_line = [lines = std::deque<std::string>{"one", "two"}]() mutable {
-        if (lines.empty())
-          return std::optional<std::string>();
-        std::optional<std::string> line = lines.front();
-        lines.pop_front();
-        return line;
-      }};
+      return {.body = "one\ntwo\n"};
     note_creation(request);
     return {.status = request.method == "POST" ? 201 : 200};
   }
@@ -144,7 +141,7 @@ TEST(AgentStart, AJobThatRuns) {
 TEST(AgentStart, TheEventOfTheStartIsEnough) {
   Cluster cluster;
   cluster.pods = {{"ADDED", in_state(kWaiting)}};
-  cluster.events = {
+  cluster.pod_events = {
       {"ADDED",
        R"({"metadata":{"name":"e","namespace":"shop","uid":"e"},"reason":"Started","involvedObject":{"fieldPath":"spec.containers{mirrord-agent}"}})"}};
   EXPECT_TRUE(cluster.start(plan_of(AgentKind::kJob)));
@@ -235,6 +232,22 @@ TEST(AgentStart, WhoMayNotReadEventsLearnsByARehearsal) {
   EXPECT_NE(agent.error().what.find("violates PodSecurity"), std::string::npos)
       << agent.error().what;
   EXPECT_TRUE(cluster.server().was_asked(std::string("POST ") + kPods + "?dryRun=All"));
+}
+
+TEST(AgentStart, WhoMayAskForNothingIsToldSo) {
+  Cluster cluster;
+  cluster.fixed[std::string("GET ") + kEvents] = refusal(403, "Forbidden", "events is forbidden");
+  cluster.fixed[std::string("POST ") + kPods] =
+      refusal(403, "Forbidden", R"(User "u" cannot create resource "pods")");
+  AgentPlan plan = plan_of(AgentKind::kJob);
+  plan.settings.startup_timeout_seconds = 3;
+  const auto agent = cluster.start(plan);
+  ASSERT_FALSE(agent);
+  EXPECT_EQ(agent.error().what,
+            "the agent was not ready within 3 seconds: the job has made no pod");
+  EXPECT_NE(agent.error().hint.find("events"), std::string::npos);
+  EXPECT_TRUE(cluster.has_step(
+      "! the job has made no pod yet, and events, which would say why, may not be read"));
 }
 
 TEST(AgentStart, AnAgentThatDiesLeavesItsLastLines) {

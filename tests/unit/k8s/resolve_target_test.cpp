@@ -23,6 +23,8 @@ class Cluster {
         server_([this](const FakeApiServer::Request& request) { return answer(request); }),
         client_(loop_, server_.config()) {}
 
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
   Result<TargetPod> resolve(std::string_view target, std::string_view name_space = "") {
     return resolve_target(client_, *parse_target_path(target), name_space);
   }
@@ -50,7 +52,7 @@ const std::string kSelectsWeb = R"({"spec":{"selector":{"matchLabels":{"app":"we
 constexpr char kWebPods[] = "/api/v1/namespaces/shop/pods?labelSelector=app%3Dweb";
 
 TEST(Resolve, APodByItsName) {
-  Cluster cluster({{"/api/v1/namespaces/shop/pods/web-1", kPod}});
+  Cluster cluster(Objects{{"/api/v1/namespaces/shop/pods/web-1", kPod}});
   const auto target = cluster.resolve("pod/web-1");
   ASSERT_TRUE(target) << target.error().what;
   EXPECT_EQ(target->name, "web-1");
@@ -69,7 +71,7 @@ TEST(Resolve, EveryWorkloadBySelector) {
       {"rollout/w", "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/w"},
   };
   for (const auto& [target, path] : workloads) {
-    Cluster cluster({{path, kSelectsWeb}, {kWebPods, kPods}});
+    Cluster cluster(Objects{{path, kSelectsWeb}, {kWebPods, kPods}});
     const auto found = cluster.resolve(target);
     ASSERT_TRUE(found) << found.error().what;
     EXPECT_EQ(found->name, "web-1") << target;
@@ -79,8 +81,9 @@ TEST(Resolve, EveryWorkloadBySelector) {
 }
 
 TEST(Resolve, AServiceAndLabels) {
-  Cluster cluster({{"/api/v1/namespaces/shop/services/w", R"({"spec":{"selector":{"app":"web"}}})"},
-                   {kWebPods, kPods}});
+  Cluster cluster(
+      Objects{{"/api/v1/namespaces/shop/services/w", R"({"spec":{"selector":{"app":"web"}}})"},
+              {kWebPods, kPods}});
   EXPECT_EQ(cluster.resolve("service/w")->name, "web-1");
   EXPECT_EQ(cluster.resolve("label/app=web/container/app")->container, "app");
 }
@@ -99,13 +102,14 @@ TEST(Resolve, TheNewestRunningJobOfACronJob) {
     return R"({"metadata":{"creationTimestamp":")" + std::string(time) +
            R"("},"spec":{"selector":{"matchLabels":{"app":")" + label + R"("}}}})";
   };
-  Cluster cluster({{"/apis/batch/v1/namespaces/shop/cronjobs/c",
-                    R"({"status":{"active":[{"name":"c-1"},{"name":"c-2"},{"name":"c-3"}]}})"},
-                   {"/apis/batch/v1/namespaces/shop/jobs/c-1", job("2026-01-01T00:00:00Z", "old")},
-                   {"/apis/batch/v1/namespaces/shop/jobs/c-2", job("2026-01-02T00:00:00Z", "web")},
-                   {kWebPods, kPods}});
+  Cluster cluster(
+      Objects{{"/apis/batch/v1/namespaces/shop/cronjobs/c",
+               R"({"status":{"active":[{"name":"c-1"},{"name":"c-2"},{"name":"c-3"}]}})"},
+              {"/apis/batch/v1/namespaces/shop/jobs/c-1", job("2026-01-01T00:00:00Z", "old")},
+              {"/apis/batch/v1/namespaces/shop/jobs/c-2", job("2026-01-02T00:00:00Z", "web")},
+              {kWebPods, kPods}});
   EXPECT_EQ(cluster.resolve("cronjob/c")->name, "web-1");
-  Cluster idle({{"/apis/batch/v1/namespaces/shop/cronjobs/c", "{}"}});
+  Cluster idle(Objects{{"/apis/batch/v1/namespaces/shop/cronjobs/c", "{}"}});
   const auto none = idle.resolve("cronjob/c");
   EXPECT_EQ(none.error().what, "find cronjob/c in namespace shop: none of its jobs runs now");
   EXPECT_NE(none.error().hint.find("kubectl create job"), std::string::npos);
@@ -127,19 +131,19 @@ TEST(Resolve, NearNamesAndOtherNamespacesAreProposed) {
 }
 
 TEST(Resolve, AMissingNamespaceOrKindIsNamed) {
-  Cluster cluster({});
+  Cluster cluster(Objects{});
   EXPECT_EQ(cluster.resolve("pod/x", "nowhere").error().what,
             "find pod/x in namespace nowhere: there is no such namespace");
-  Cluster plain({{"/api/v1/namespaces/shop", "{}"}});
+  Cluster plain(Objects{{"/api/v1/namespaces/shop", "{}"}});
   EXPECT_EQ(plain.resolve("rollout/r").error().what,
             "find rollout/r in namespace shop: the cluster has no rollouts: Argo Rollouts is not "
             "installed");
 }
 
 TEST(Resolve, AWorkloadWithoutPodsSaysSo) {
-  Cluster cluster({{"/apis/apps/v1/namespaces/shop/deployments/w", kSelectsWeb},
-                   {kWebPods, R"({"kind":"PodList","items":[]})"},
-                   {"/api/v1/namespaces/shop/services/s", R"({"spec":{}})"}});
+  Cluster cluster(Objects{{"/apis/apps/v1/namespaces/shop/deployments/w", kSelectsWeb},
+                          {kWebPods, R"({"kind":"PodList","items":[]})"},
+                          {"/api/v1/namespaces/shop/services/s", R"({"spec":{}})"}});
   EXPECT_EQ(cluster.resolve("deployment/w").error().what,
             "find deployment/w in namespace shop: it has no pods");
   EXPECT_NE(cluster.resolve("service/s").error().what.find("selects no pods"), std::string::npos);
