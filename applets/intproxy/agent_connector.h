@@ -56,6 +56,9 @@ class AgentConnector {
   // Go on trying for at least this long after a break, for a source that has to start an agent.
   // Programs' calls wait as long.
   [[nodiscard]] virtual std::chrono::milliseconds reopen_limit() const { return {}; }
+  // The session has closed its stream and ends. What it wrote last may still have to leave: runs the
+  // loop until it has, for `limit` at most. The last call.
+  virtual void finish(std::chrono::milliseconds /*limit*/) {}
 };
 
 }  // namespace mirrord::intproxy

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "applets/intproxy/tcp_connector.h"
+#include "applets/intproxy/tls_connector.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -80,8 +81,12 @@ Result<AgentStream> spawn_agent(net::Loop& loop, AgentSource& source) {
 }
 
 Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
-                                  milliseconds timeout) {
+                                  const net::TlsIdentity& tls, milliseconds timeout) {
   MIRRORD_TRY(connector, make_tcp_connector(loop, address));
+  if (!tls.certificate.empty()) {
+    MIRRORD_TRY(guarded, make_tls_connector(loop, std::move(connector), tls));
+    connector = std::move(guarded);
+  }
   std::optional<Result<ReopenedStream>> outcome;
   connector->reopen(timeout, [&](Result<ReopenedStream> opened) {
     outcome = std::move(opened);
@@ -104,7 +109,7 @@ Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds
     return AgentStream{std::move(source.stream), "the agent", nullptr, nullptr};
   }
   if (!source.address.empty()) {
-    return connect_agent(loop, source.address, timeout);
+    return connect_agent(loop, source.address, source.tls, timeout);
   }
   return spawn_agent(loop, source);
 }

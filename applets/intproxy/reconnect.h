@@ -35,6 +35,8 @@ class Reconnector {
   void restored();
   // The session ends: nothing more is tried.
   void stop();
+  // After that: see AgentConnector.
+  void finish(std::chrono::milliseconds limit) { connector_->finish(limit); }
 
   [[nodiscard]] bool is_working() const { return is_working_; }
   [[nodiscard]] std::uint64_t downtime_ms() const { return loop_.now_ms() - began_ms_; }

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxSettings = 64 << 20;
 constexpr std::chrono::milliseconds kTrimDelay{2000};
+constexpr std::chrono::milliseconds kLastWords{2000};  // for what was written last to leave
 constexpr std::size_t kSlotsSize = sizeof(local::FileSlot) * local::kSlotCount;
 
 std::string default_log(const SessionOptions& options) {
@@ -47,6 +48,8 @@ Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentL
   }
   if (connector != nullptr && options_.reconnect_timeout.count() > 0) {
     use_connector(std::move(connector));
+  } else {
+    idle_connector_ = std::move(connector);
   }
 }
 
@@ -117,6 +120,11 @@ Status Session::listen() {
 void Session::run() {
   while (!has_ended_) {
     loop_.run();
+  }
+  if (reconnector_) {
+    reconnector_->finish(kLastWords);
+  } else if (idle_connector_) {
+    idle_connector_->finish(kLastWords);
   }
   remove_directory();
 }

@@ -141,8 +141,9 @@ class Session {
   SessionOptions options_;
   std::unique_ptr<SessionLog> log_;
   std::unique_ptr<AgentLink> agent_;
-  std::unique_ptr<Reconnector> reconnector_;  // none: a broken stream ends the session
-  Losses losses_;                             // since the connection broke
+  std::unique_ptr<AgentConnector> idle_connector_;  // kept for what it does for the stream
+  std::unique_ptr<Reconnector> reconnector_;        // none: a broken stream ends the session
+  Losses losses_;                                   // since the connection broke
   LocalServer server_;
   std::array<Handler, kMessageTypes> handlers_;  // by MessageType
   const local::Settings* settings_ = nullptr;

@@ -16,6 +16,7 @@
 #include "applets/intproxy/load_watch.h"
 #include "net/error.h"
 #include "net/fd.h"
+#include "net/tls_context.h"
 #include "proto/local.h"
 
 namespace mirrord::intproxy {
@@ -27,6 +28,8 @@ struct AgentSource {
   std::vector<std::string> command;  // arguments of an agent to spawn, without the program's name:
                                      // {"agent", "…"}; `--stream-fd N` is appended
   std::string program = "/proc/self/exe";  // what runs `command`
+  // With `address`: the agent demands TLS, in which we are the server with this certificate.
+  net::TlsIdentity tls;
 };
 
 // The answer to kMapPath.
