@@ -97,6 +97,14 @@ Json arguments(const AgentPlan& plan) {
   return list;
 }
 
+// Without SYS_PTRACE a process is open only to one of its user and group with at least its
+// capabilities (ptrace(2)): the agent then runs as containers do by default, the target among them.
+bool must_resemble_target(const AgentPlan& plan) {
+  const auto& disabled = plan.settings.disabled_capabilities;
+  return !is_original_image(plan.settings.image) &&
+         std::ranges::find(disabled, "SYS_PTRACE") != disabled.end();
+}
+
 // Ours does without what a session does not use; docs/security.md says what each is for.
 Json capabilities(const AgentPlan& plan) {
   const bool is_original = is_original_image(plan.settings.image);
@@ -110,11 +118,7 @@ Json capabilities(const AgentPlan& plan) {
   offer("SYS_ADMIN", needs_admin);
   offer("SYS_PTRACE", true);
   offer("NET_ADMIN", is_original || plan.takes_traffic);
-  // Without SYS_PTRACE a process is open only to one of its user with at least its capabilities: the
-  // agent then keeps what runtimes give to every container, the target among them.
-  const bool may_drop = std::ranges::find(plan.settings.disabled_capabilities, "SYS_PTRACE") ==
-                        plan.settings.disabled_capabilities.end();
-  if (is_original || !may_drop)
+  if (is_original || must_resemble_target(plan))
     return Json::object({{"add", add}});
   // Files of all users; runtimes give these by default, but not all of them.
   for (const char* name : {"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"})
@@ -123,9 +127,12 @@ Json capabilities(const AgentPlan& plan) {
 }
 
 Json targeted_security(const AgentPlan& plan) {
-  return Json::object({{"runAsGroup", std::int64_t{plan.group_id}},
-                       {"privileged", plan.settings.privileged},
-                       {"capabilities", capabilities(plan)}});
+  Json context = Json::object();
+  if (!must_resemble_target(plan))
+    context.set("runAsGroup", std::int64_t{plan.group_id});
+  context.set("privileged", plan.settings.privileged);
+  context.set("capabilities", capabilities(plan));
+  return context;
 }
 
 // Without a target there is nothing to have rights over: fit for the strictest namespace.
@@ -285,7 +292,9 @@ Json ephemeral_container(const AgentPlan& plan) {
     list.add("MIRRORD_AGENT_EXCLUDE_FROM_MESH", true);
   Json security = targeted_security(plan);
   security.set("runAsNonRoot", false);
-  if (settings.privileged)
+  // The pod may set another user for all its containers, and capabilities are root's only.
+  const bool is_ours = !is_original_image(settings.image);
+  if (settings.privileged || (is_ours && !must_resemble_target(plan)))
     security.set("runAsUser", 0);
   Json made = Json::object({{"name", plan.name},
                             {"image", settings.image},
@@ -294,7 +303,7 @@ Json ephemeral_container(const AgentPlan& plan) {
                             {"args", arguments(plan)},
                             {"targetContainerName", plan.target->container}});
   // The original's agent takes its own environment for the target's; ours reads the process's.
-  if (is_original_image(settings.image)) {
+  if (!is_ours) {
     made.set("env", list.after(plan.target->container_env.view()));
     if (plan.target->container_env_from.view().size() > 0)
       made.set("envFrom", plan.target->container_env_from);
