@@ -17,6 +17,7 @@
 
 #include "applets/applet.h"
 #include "applets/child_environment.h"
+#include "applets/cluster_request.h"
 #include "applets/config/path_mapping.h"
 #include "applets/config/settings_file.h"
 #include "applets/config/target.h"
@@ -116,6 +117,12 @@ class SessionDirectory {
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 
+bool is_in_cluster(const config::ResolvedConfig& config) {
+  return config.target.kind == config::TargetKind::kKubernetes ||
+         (config.target.kind == config::TargetKind::kTargetless && has_cluster(config));
+}
+
+// Of what is not in a cluster.
 intproxy::AgentSource agent_source(const config::Target& target) {
   intproxy::AgentSource source;
   switch (target.kind) {
@@ -298,6 +305,7 @@ class Execution {
   ExecRequest request_;
   Progress& progress_;
   Timings timings_;
+  std::unique_ptr<k8s::AgentSessionRequest> cluster_;  // until the session has it
   std::string search_path_;
   std::string program_;
   ProgramKind kind_;
@@ -343,6 +351,8 @@ Result<intproxy::StartedSession> Execution::start_session(const std::string& dir
   Progress step = progress_.subtask("starting the session");
   const AgentVariables variables(config_.agent);
   intproxy::SessionOptions options = session_options(config_, directory, settings);
+  if (cluster_)
+    options.agent = {.cluster = std::move(cluster_)};
   // What cannot load the hook at all has been named above.
   if (progress_.mode() != ProgressMode::kOff && program_warnings(kind_, {}).empty()) {
     options.standard_error.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
@@ -384,10 +394,13 @@ Result<intproxy::StartedSession> Execution::start_session(const std::string& dir
 Status Execution::start() {
   MIRRORD_CHECK_STATUS(refuse_nested());
   MIRRORD_CHECK_STATUS(check_program());
-  if (config_.target.kind == config::TargetKind::kKubernetes)
-    return std::unexpected(config::kubernetes_missing(config_.target));
   show_config();
   timings_.mark("program");
+  if (is_in_cluster(config_)) {
+    MIRRORD_TRY(request, cluster_request(config_));
+    cluster_ = std::make_unique<k8s::AgentSessionRequest>(std::move(request));
+    timings_.mark("kubeconfig");
+  }
 
   MIRRORD_TRY(hook, provide_hook());
   timings_.mark("hook");

@@ -30,7 +30,7 @@ struct Flag {
 
 // clang-format off
 constexpr Flag kFlags[] = {
-    {"target",                       't', Takes::kValue,         Effect::kOverride,   "MIRRORD_IMPERSONATED_TARGET",       "",      "what to run inside: process/PID, container/NAME, demo, targetless"},
+    {"target",                       't', Takes::kValue,         Effect::kOverride,   "MIRRORD_IMPERSONATED_TARGET",       "",      "what to run inside: deployment/NAME, pod/NAME, process/PID, container/NAME, demo …"},
     {"config-file",                  'f', Takes::kOptionalValue, Effect::kConfigFile, "",                                  "",      "configuration; without a value ./.mirrord/mirrord.json; - is stdin"},
     {"agent-address",                0,   Takes::kValue,         Effect::kOverride,   "MIRRORD_CONNECT_TCP",               "",      "HOST:PORT of an agent that is already running"},
     {"fs-mode",                      0,   Takes::kValue,         Effect::kFileMode,   "MIRRORD_FILE_MODE",                 "",      "read, write, local or local-with-overrides"},

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "applets/intproxy/kubernetes_connector.h"
 #include "applets/intproxy/tcp_connector.h"
 #include "applets/intproxy/tls_connector.h"
 
@@ -102,9 +103,42 @@ Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
                      std::move(connector)};
 }
 
+constexpr StartStep step_of(k8s::StartStep step) {
+  switch (step) {
+    case k8s::StartStep::kBegin:
+      return StartStep::kBegin;
+    case k8s::StartStep::kDone:
+      return StartStep::kDone;
+    case k8s::StartStep::kWarning:
+      return StartStep::kWarning;
+    case k8s::StartStep::kInfo:
+      break;
+  }
+  return StartStep::kInfo;
+}
+
+Result<AgentStream> open_cluster_agent(net::Loop& loop, k8s::AgentSessionRequest request,
+                                       AgentSourceReport report, pid_t root) {
+  auto connector = std::make_unique<KubernetesConnector>(loop, std::move(request));
+  KubernetesConnector::Start start;
+  start.progress = [tell = std::move(report.progress)](k8s::StartStep step, std::string_view text) {
+    if (tell) {
+      tell(step_of(step), text);
+    }
+  };
+  start.timed = std::move(report.timed);
+  MIRRORD_TRY(stream, connector->open(std::move(start), root));
+  return AgentStream{std::move(stream.socket), std::move(stream.peer_name), nullptr,
+                     std::move(connector)};
+}
+
 }  // namespace
 
-Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds timeout) {
+Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds timeout,
+                               AgentSourceReport report, pid_t root) {
+  if (source.cluster) {
+    return open_cluster_agent(loop, std::move(*source.cluster), std::move(report), root);
+  }
   if (source.stream.is_open()) {
     return AgentStream{std::move(source.stream), "the agent", nullptr, nullptr};
   }

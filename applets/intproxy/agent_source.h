@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -49,7 +50,15 @@ struct AgentStream {
   std::unique_ptr<AgentConnector> connector;  // none: the stream cannot be had a second time
 };
 
+// What is said on the way; all optional.
+struct AgentSourceReport {
+  StartProgress progress;
+  std::function<void(std::string_view part, std::chrono::microseconds time)> timed;
+};
+
+// Gives up when the process `root` ends (0: none), where the way to the agent may take long.
 Result<AgentStream> open_agent(net::Loop& loop, AgentSource source,
-                               std::chrono::milliseconds timeout);
+                               std::chrono::milliseconds timeout, AgentSourceReport report = {},
+                               pid_t root = 0);
 
 }  // namespace mirrord::intproxy

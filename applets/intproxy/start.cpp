@@ -172,11 +172,20 @@ void Opening::timed(std::string_view part) {
 }
 
 Status Opening::open() {
-  reporter_.progress(options_.agent.address.empty()
-                         ? "starting the agent"
-                         : "connecting to the agent at " + options_.agent.address);
-  MIRRORD_TRY(stream, open_agent(loop_, std::move(options_.agent), options_.connect_timeout));
-  timed("stream");
+  const bool is_in_cluster = options_.agent.cluster != nullptr;
+  if (!is_in_cluster) {
+    reporter_.progress(options_.agent.address.empty()
+                           ? "starting the agent"
+                           : "connecting to the agent at " + options_.agent.address);
+  }
+  AgentSourceReport report;
+  report.progress = [this](StartStep step, std::string_view text) { reporter_.step(step, text); };
+  report.timed = [this](std::string_view part, std::chrono::microseconds time) {
+    started.timings.push_back({std::string(part), time});
+  };
+  MIRRORD_TRY(stream, open_agent(loop_, std::move(options_.agent), options_.connect_timeout,
+                                 std::move(report), options_.root_pid));
+  timed(is_in_cluster ? "all of these" : "stream");
   process = std::move(stream.process);
   connector = std::move(stream.connector);
   link = std::make_unique<AgentLink>(

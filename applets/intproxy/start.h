@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "applets/intproxy/load_watch.h"
+#include "k8s/agent_session.h"
 #include "net/error.h"
 #include "net/fd.h"
 #include "net/tls_context.h"
@@ -21,10 +23,11 @@
 
 namespace mirrord::intproxy {
 
-// Where the agent is. Exactly one of the three is set.
+// Where the agent is. Exactly one of the four is set.
 struct AgentSource {
-  Fd stream;                         // a connected socket
-  std::string address;               // HOST:PORT of a running agent
+  Fd stream;                                          // a connected socket
+  std::string address;                                // HOST:PORT of a running agent
+  std::unique_ptr<k8s::AgentSessionRequest> cluster;  // a target in a cluster
   std::vector<std::string> command;  // arguments of an agent to spawn, without the program's name:
                                      // {"agent", "…"}; `--stream-fd N` is appended
   std::string program = "/proc/self/exe";  // what runs `command`

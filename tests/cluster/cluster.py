@@ -3,6 +3,7 @@
 # KUBECONFIG names one; without it, ../shared/cluster/up.sh beside the checkout boots one. A cluster that this
 # machine does not run needs MIRRORD_TEST_AGENT_IMAGE, and MIRRORD_TEST_IMAGE with a busybox in it.
 # MIRRORD_KEEP_FAILED=1 keeps the namespaces of failed tests.
+import atexit
 import base64
 import fcntl
 import functools
@@ -13,18 +14,20 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import unittest
 
 sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "local"))
-from support import SOURCE, LocalTest, wait_until  # noqa: E402
+from support import SOURCE, LocalTest, libc, wait_until  # noqa: E402
 
 SCRIPTS = os.path.normpath(os.path.join(SOURCE, "..", "shared", "cluster"))
 LABEL = {"mirrord-e2e-test-resource": "true"}
 CONTAINERD = "/run/containerd/containerd.sock"
 START_SECONDS = 60
+PR_SET_PDEATHSIG = 1
 
 
 class ApiFailure(Exception):
@@ -43,7 +46,10 @@ class Cluster:
             raise unittest.SkipTest("kubectl is not installed")
         # kubectl knows every way to authenticate; the tests speak plain HTTP to it.
         self.proxy = subprocess.Popen([self.kubectl, "proxy", "--port=0"], stdout=subprocess.PIPE,
-                                      env={**os.environ, "KUBECONFIG": self.kubeconfig}, text=True)
+                                      stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True,
+                                      env={**os.environ, "KUBECONFIG": self.kubeconfig},
+                                      preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        atexit.register(self.proxy.kill)
         line = self.proxy.stdout.readline()
         self.port = int(re.search(r":(\d+)", line).group(1))
         self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -127,6 +133,9 @@ class Cluster:
 def the_cluster():
     return Cluster()
 
+
+# A service answers a moment after it was made.
+FETCH = "curl -s --max-time 20 --retry 10 --retry-connrefused --retry-delay 1 "
 
 # Where objects of a kind live: group and version, plural.
 KINDS = {
@@ -223,9 +232,8 @@ class ClusterTest(LocalTest):
 
     def create(self, kind, name, namespace=None, labels=None, **content):
         group = KINDS[kind][0]
-        value = {"apiVersion": group.split("/", 1)[1], "kind": kind,
-                 "metadata": {"name": name, "labels": {**LABEL, **(labels or {})}}, **content}
-        value["metadata"].update(content.pop("metadata", {}))
+        metadata = {"name": name, "labels": {**LABEL, **(labels or {})}, **content.pop("metadata", {})}
+        value = {"apiVersion": group.split("/", 1)[1], "kind": kind, "metadata": metadata, **content}
         return self.cluster.request("POST", self.path(kind, namespace=namespace), value)
 
     def get(self, kind, name, namespace=None):

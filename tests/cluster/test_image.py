@@ -27,6 +27,7 @@ class Image(ClusterTest):
             "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1", "memory": "100Mi"}},
             "securityContext": pod.pop("securityContext", {})}
         container.update(pod.pop("container", {}))
+        self.addCleanup(self.cluster.request, "DELETE", self.path("Job", "agent") + "?propagationPolicy=Background")
         self.create("Job", "agent", labels={"app": "mirrord"}, spec={
             "ttlSecondsAfterFinished": 1, "backoffLimit": 0,
             "template": {"metadata": {"labels": {"app": "mirrord", "name": "agent"}},
