@@ -39,7 +39,8 @@ TunnelEvent ChannelTunnel::next(std::span<const std::byte>& input) {
 
 TunnelEvent ChannelTunnel::take_control(const WsReader::Event& frame) {
   if (frame.opcode == WsOpcode::kClose) {
-    return event_of(Kind::kClosed, describe_close(frame.payload));
+    return event_of(Kind::kClosed,
+                    "the API server closed the connection (" + describe_close(frame.payload) + ")");
   }
   TunnelEvent event = event_of(Kind::kNothing);
   if (frame.opcode == WsOpcode::kPing) {

@@ -4,9 +4,11 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "k8s/tunnel_relay.h"
 #include "k8s/websocket.h"
@@ -14,12 +16,25 @@
 namespace mirrord::k8s {
 namespace {
 
-// In the order in which they are tried.
-enum class Way { kChannels };
-constexpr Way kLastWay = Way::kChannels;
+// In the order in which they are tried. The first costs the servers least: nothing is translated on
+// the way. The last is for servers, and proxies, that know no WebSocket.
+enum class Way { kChannels, kTunnelledSpdy, kSpdy };
 
-const char* verb_of(Way) {
-  return "get";
+const char* method_of(Way way) {
+  return way == Way::kSpdy ? "POST" : "GET";
+}
+
+// What RBAC asks for.
+const char* verb_of(Way way) {
+  return way == Way::kSpdy ? "create" : "get";
+}
+
+// What to try after a refusal. A missing verb is missing for both kinds of WebSocket.
+std::optional<Way> next_way(Way way, int status) {
+  if (way == Way::kSpdy) {
+    return std::nullopt;
+  }
+  return way == Way::kChannels && status != 403 ? Way::kTunnelledSpdy : Way::kSpdy;
 }
 
 // What the server said instead of agreeing.
@@ -63,7 +78,7 @@ struct PortForward::Impl {
   void answered(Way way, Result<UpgradeAnswer> answer);
   std::optional<Tunnel> agreed(Way way, const UpgradeAnswer& answer) const;
   void refused(Way way, Refusal refusal);
-  Error explain(const Refusal& refusal) const;
+  Error explain() const;
   void begin_relay(Tunnel tunnel);
   void end(Error why);
 
@@ -73,7 +88,7 @@ struct PortForward::Impl {
   Handlers handlers;
   Fd local;  // our end, until the relay has it
   std::string websocket_key;
-  std::optional<Refusal> first_refusal;
+  std::vector<Refusal> refusals;
   std::unique_ptr<UpgradedLine> line;
   std::unique_ptr<TunnelRelay> relay;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
@@ -97,12 +112,25 @@ Result<Fd> PortForward::open(Handlers handlers) {
 
 void PortForward::Impl::attempt(Way way) {
   UpgradeRequest request;
+  request.method = method_of(way);
   request.path = "/api/v1/namespaces/" + escape(target.name_space) + "/pods/" + escape(target.pod) +
                  "/portforward?ports=" + std::to_string(target.port);
-  websocket_key = make_websocket_key();
-  request.headers = {"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
-                     "Sec-WebSocket-Key: " + websocket_key,
-                     "Sec-WebSocket-Protocol: " + std::string(ChannelTunnel::kProtocols)};
+  request.headers = {"Connection: Upgrade"};
+  const auto add = [&request](std::string_view name, std::string_view value) {
+    request.headers.push_back(std::string(name) + ": " + std::string(value));
+  };
+  if (way == Way::kSpdy) {
+    add("Upgrade", SpdyTunnel::kUpgrade);
+    add("X-Stream-Protocol-Version", SpdyTunnel::kProtocol);
+    add("Content-Length", "0");
+  } else {
+    websocket_key = make_websocket_key();
+    add("Upgrade", "websocket");
+    add("Sec-WebSocket-Version", "13");
+    add("Sec-WebSocket-Key", websocket_key);
+    add("Sec-WebSocket-Protocol",
+        way == Way::kChannels ? ChannelTunnel::kProtocols : SpdyTunnel::kWebSocketProtocol);
+  }
   line = std::make_unique<UpgradedLine>(client);
   line->start(std::move(request), options.connect_timeout,
               [this, way](Result<UpgradeAnswer> answer) { answered(way, std::move(answer)); });
@@ -130,32 +158,56 @@ void PortForward::Impl::answered(Way way, Result<UpgradeAnswer> answer) {
   begin_relay(std::move(*tunnel));
 }
 
-std::optional<Tunnel> PortForward::Impl::agreed(Way, const UpgradeAnswer& answer) const {
+std::optional<Tunnel> PortForward::Impl::agreed(Way way, const UpgradeAnswer& answer) const {
+  if (way == Way::kSpdy) {
+    if (answer.header("Upgrade") != SpdyTunnel::kUpgrade ||
+        answer.header("X-Stream-Protocol-Version") != SpdyTunnel::kProtocol) {
+      return std::nullopt;
+    }
+    return Tunnel(SpdyTunnel(SpdyTunnel::Carrier::kConnection, target.port));
+  }
   const std::string_view protocol = answer.header("Sec-WebSocket-Protocol");
-  if (answer.header("Sec-WebSocket-Accept") != websocket_accept(websocket_key) ||
-      protocol.empty() || ChannelTunnel::kProtocols.find(protocol) == std::string_view::npos) {
+  if (protocol.empty() ||
+      answer.header("Sec-WebSocket-Accept") != websocket_accept(websocket_key)) {
     return std::nullopt;
   }
-  return Tunnel(ChannelTunnel(target.port));
+  if (way == Way::kTunnelledSpdy && protocol == SpdyTunnel::kWebSocketProtocol) {
+    return Tunnel(SpdyTunnel(SpdyTunnel::Carrier::kWebSocket, target.port));
+  }
+  if (way == Way::kChannels && ChannelTunnel::kProtocols.find(protocol) != std::string_view::npos) {
+    return Tunnel(ChannelTunnel(target.port));
+  }
+  return std::nullopt;
 }
 
 void PortForward::Impl::refused(Way way, Refusal refusal) {
-  const bool is_final = refusal.status == 401 || refusal.reason == "NotFound" || way == kLastWay;
-  if (!first_refusal) {
-    first_refusal = std::move(refusal);
-  }
-  if (is_final) {
-    end(explain(*first_refusal));
-    return;
+  const int status = refusal.status;
+  const bool is_final = status == 401 || refusal.reason == "NotFound";
+  refusals.push_back(std::move(refusal));
+  const std::optional<Way> next = is_final ? std::nullopt : next_way(way, status);
+  if (next) {
+    attempt(*next);
+  } else {
+    end(explain());
   }
 }
 
-Error PortForward::Impl::explain(const Refusal& refusal) const {
+// Of several refusals the most telling one.
+Error PortForward::Impl::explain() const {
+  const auto is_forbidden = [](const Refusal& one) { return one.status == 403; };
+  const auto forbidden = std::ranges::find_if(refusals, is_forbidden);
+  const Refusal& refusal = forbidden != refusals.end() ? *forbidden : refusals.front();
   Error why{ErrorCode::kPeer, "forward " + describe(target) + ": " + refusal.message, {}, 0};
   if (refusal.status == 403) {
     why.code = ErrorCode::kPermission;
     why.hint = "Allow the verbs \"get\" and \"create\" on \"pods/portforward\" in namespace " +
-               target.name_space + "; the server missed \"" + verb_of(refusal.way) + "\".";
+               target.name_space + "; refused:";
+    for (const Refusal& one : refusals) {
+      if (is_forbidden(one)) {
+        why.hint += std::string(" ") + verb_of(one.way);
+      }
+    }
+    why.hint += ".";
   } else if (refusal.status == 401) {
     why.code = ErrorCode::kPermission;
     why.hint = "Log in to the cluster again: the credentials of context " +

@@ -161,7 +161,7 @@ TunnelRelay::Progress TunnelRelay::handle(Event event) {
       end_when_silent({});
       break;
     case Kind::kClosed:
-      end(last_word("the API server closed it (" + event.text + ")"));
+      end(last_word(event.text));
       break;
     case Kind::kBroken:
       end(error(ErrorCode::kPeer, event.text));

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "k8s/channel_tunnel.h"
+#include "k8s/spdy_tunnel.h"
 #include "k8s/upgrade.h"
 #include "net/error.h"
 #include "net/fd.h"
@@ -22,7 +23,7 @@
 
 namespace mirrord::k8s {
 
-using Tunnel = std::variant<ChannelTunnel>;
+using Tunnel = std::variant<ChannelTunnel, SpdyTunnel>;
 
 // Bytes of the pod are read only when those before have been taken by the local socket, and bytes of
 // the local socket only when those before have been taken by the connection. Any callback may

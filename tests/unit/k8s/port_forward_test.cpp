@@ -256,7 +256,7 @@ TEST_F(PortForwardTest, SaysWhichVerbIsMissing) {
   ASSERT_TRUE(error_);
   EXPECT_EQ(error_->code, ErrorCode::kPermission);
   EXPECT_EQ(why(), "forward port 8080 of pod ns/the-pod: pods \"the-pod\" is forbidden: no");
-  EXPECT_NE(error_->hint.find("\"get\""), std::string::npos);
+  EXPECT_NE(error_->hint.find("refused: get create."), std::string::npos) << error_->hint;
   EXPECT_NE(error_->hint.find("pods/portforward"), std::string::npos);
   EXPECT_EQ(read_to_end(socket_.get()), "");
 }
@@ -377,6 +377,138 @@ TEST_F(PortForwardTest, SaysThatNobodyListens) {
   run();
   ASSERT_TRUE(error_);
   EXPECT_EQ(error_->code, ErrorCode::kDisconnected) << why();
+}
+
+// A server that speaks SPDY, once it has been asked for it: sends the data stream back, then ends.
+class EchoOfSpdy {
+ public:
+  explicit EchoOfSpdy(FakeConnection& connection, bool is_in_websocket)
+      : connection_(connection), is_in_websocket_(is_in_websocket) {}
+
+  void run() {
+    const auto reply = [](char stream) {
+      return std::string("\x80\x03\0\2\0\0\0\4\0\0\0", 11) + stream;
+    };
+    send(reply(1) + reply(3));
+    while (true) {
+      const std::string head = take(8);
+      if (head.size() < 8) {
+        return;
+      }
+      std::size_t size = 0;
+      for (std::size_t i = 5; i < 8; ++i) {
+        size = size << 8 | static_cast<unsigned char>(head[i]);
+      }
+      const std::string body = take(size);
+      if (head.starts_with(std::string("\0\0\0\3", 4))) {
+        send(head + body);
+        if (head[4] == 1) {
+          send(std::string("\0\0\0\1\1\0\0\0", 8));
+        }
+      }
+    }
+  }
+
+ private:
+  void send(const std::string& text) {
+    connection_.write(is_in_websocket_ ? server_frame(2, text) : text);
+  }
+  std::string take(std::size_t size) {
+    if (!is_in_websocket_) {
+      return connection_.read(size);
+    }
+    while (kept_.size() < size) {
+      const auto frame = connection_.read_frame();
+      if (frame.opcode != 2) {
+        break;
+      }
+      kept_ += frame.payload;
+    }
+    const std::string text = kept_.substr(0, size);
+    kept_.erase(0, text.size());
+    return text;
+  }
+
+  FakeConnection& connection_;
+  bool is_in_websocket_;
+  std::string kept_;
+};
+
+class SpdyForwardTest : public PortForwardTest {
+ protected:
+  // Sends something through and back; then the end.
+  void expect_echo() {
+    const std::string text = pattern(3'000'000, 4);
+    std::string got;
+    std::thread user([&] {
+      std::thread writer([&] {
+        write_all(socket_.get(), text);
+        ::shutdown(socket_.get(), SHUT_WR);
+      });
+      got = read_to_end(socket_.get());
+      writer.join();
+    });
+    run();
+    user.join();
+    EXPECT_TRUE(has_opened_) << why();
+    EXPECT_TRUE(got == text) << got.size() << " " << why();
+  }
+  static void refuse(FakeConnection& connection, const std::string& status) {
+    connection.write("HTTP/1.1 " + status + "\r\nContent-Length: 0\r\n\r\n");
+    connection.read_some();
+  }
+
+  std::vector<std::string> heads_;
+};
+
+TEST_F(SpdyForwardTest, IsSpokenInsideWebSocketsWhenChannelsAreRefused) {
+  FakeServer server([&](FakeConnection& connection) {
+    heads_.push_back(connection.read_head());
+    if (heads_.size() == 1) {
+      return refuse(connection, "400 Bad Request");
+    }
+    connection.accept_websocket(heads_.back(), "SPDY/3.1+portforward.k8s.io");
+    EchoOfSpdy(connection, true).run();
+  });
+  open(server);
+  expect_echo();
+  ASSERT_EQ(heads_.size(), 2u);
+  EXPECT_EQ(header_of(heads_[1], "Sec-WebSocket-Protocol"), "SPDY/3.1+portforward.k8s.io");
+}
+
+TEST_F(SpdyForwardTest, IsSpokenOnTheConnectionWhenWebSocketsAreRefused) {
+  FakeServer server([&](FakeConnection& connection) {
+    heads_.push_back(connection.read_head());
+    if (heads_.size() < 3) {
+      return refuse(connection, "405 Method Not Allowed");
+    }
+    connection.write(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+        "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n");
+    EchoOfSpdy(connection, false).run();
+  });
+  open(server);
+  expect_echo();
+  ASSERT_EQ(heads_.size(), 3u);
+  EXPECT_TRUE(heads_[2].starts_with("POST ")) << heads_[2];
+  EXPECT_EQ(header_of(heads_[2], "X-Stream-Protocol-Version"), "portforward.k8s.io");
+  EXPECT_EQ(header_of(heads_[2], "Upgrade"), "SPDY/3.1");
+}
+
+TEST_F(SpdyForwardTest, NeedsOnlyTheVerbCreate) {
+  FakeServer server([&](FakeConnection& connection) {
+    heads_.push_back(connection.read_head());
+    if (heads_.size() < 2) {
+      return refuse(connection, "403 Forbidden");
+    }
+    connection.write(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+        "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n");
+    EchoOfSpdy(connection, false).run();
+  });
+  open(server);
+  expect_echo();
+  EXPECT_EQ(heads_.size(), 2u);
 }
 
 TEST_F(PortForwardTest, MayBeDroppedAtAnyTime) {

@@ -207,7 +207,7 @@ TEST(ChannelTunnel, AnswersPingsAndReportsTheClose) {
   const Events events = feed(tunnel, kGreeting + server_frame(9, "12345") + server_frame(10, "") +
                                          server_frame(8, "\x03\xE8"));
   EXPECT_EQ(events.log, "ORC");
-  EXPECT_EQ(events.text, "1000");
+  EXPECT_EQ(events.text, "the API server closed the connection (1000)");
   const auto pong = read_client_frame(bytes_of(events.replies));
   ASSERT_TRUE(pong);
   EXPECT_EQ(*pong, (std::pair<int, std::string>(10, "12345")));
