@@ -1,0 +1,106 @@
+# tests/cluster/test_permissions.py — the role of docs/rbac.yaml is enough, and what is missing is named.
+import json
+import os
+
+from cluster import ClusterTest, wait_until
+from support import SOURCE
+
+
+class Permissions(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.pod_name = self.workload("Deployment", "web")
+        done = self.cluster.run("create", "--dry-run=client", "-o", "json", "-f",
+                                os.path.join(SOURCE, "docs", "rbac.yaml"))
+        self.assertEqual(0, done.returncode, done.stderr)
+        self.rules = json.loads(done.stdout)["rules"]
+        self.create("ServiceAccount", "user")
+        token = self.cluster.request("POST", self.path("ServiceAccount", "user", sub="token"), {
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}})
+        self.write_kubeconfig(self.kubeconfig, user={"token": token["status"]["token"]})
+
+    def grant(self, rules):
+        """Gives the test's user these rules and waits until the API server knows."""
+        self.create("Role", "mirrord", rules=rules)
+        self.create("RoleBinding", "mirrord",
+                    roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "mirrord"},
+                    subjects=[{"kind": "ServiceAccount", "name": "user", "namespace": self.namespace}])
+        account = "system:serviceaccount:%s:user" % self.namespace
+
+        def is_known():
+            review = self.cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+                "spec": {"user": account, "resourceAttributes": {
+                    "namespace": self.namespace, "verb": "get", "resource": "services"}}})
+            return review["status"]["allowed"]
+        self.assertTrue(wait_until(is_known, 20, 0.1))
+
+    def without(self, resource, verb):
+        """The shipped rules, less one verb on one resource; the others of its row stay."""
+        rules = []
+        for rule in self.rules:
+            if resource not in rule["resources"] or verb not in rule["verbs"]:
+                rules.append(rule)
+                continue
+            others = [name for name in rule["resources"] if name != resource]
+            rules.append({**rule, "resources": others} if others else
+                         {**rule, "verbs": [name for name in rule["verbs"] if name != verb]})
+            if others:
+                verbs = [name for name in rule["verbs"] if name != verb]
+                if verbs:
+                    rules.append({**rule, "resources": [resource], "verbs": verbs})
+        return [rule for rule in rules if rule["verbs"]]
+
+    def test_shipped_role_is_enough_for_a_job(self):
+        self.grant(self.rules)
+        self.assertEqual("data of %s\n" % self.pod_name, self.output("cat", "/data/hello", target="deployment/web"))
+        self.expect_no_agents(15)
+
+    def test_shipped_role_is_enough_for_an_ephemeral_container(self):
+        self.grant(self.rules)
+        self.assertEqual("data of %s\n" % self.pod_name,
+                         self.output("cat", "/data/hello", target="deployment/web", flags=("-e",)))
+
+    def test_no_rights_at_all(self):
+        error = self.fails(target="deployment/web")
+        self.assertRegex(error, r"(?s)get.*deployments")
+        self.assertIn(self.namespace, error)
+
+    def expect_named(self, verb, resource, *flags, names=None):
+        self.grant(self.without(resource, verb))
+        error = self.fails(target="deployment/web", flags=flags)
+        self.assertRegex(error, r"(?s)\b%s\b.*\b%s\b" % (verb, names or resource))
+
+    def test_get_deployments_is_missing(self):
+        self.expect_named("get", "deployments")
+
+    def test_list_pods_is_missing(self):
+        self.expect_named("list", "pods")
+
+    def test_watch_pods_is_missing(self):
+        self.expect_named("watch", "pods")
+
+    def test_create_jobs_is_missing(self):
+        self.expect_named("create", "jobs")
+
+    def test_patch_ephemeral_containers_is_missing(self):
+        self.expect_named("patch", "pods/ephemeralcontainers", "-e")
+
+    def test_port_forward_is_missing(self):
+        rules = [rule for rule in self.rules if "pods/portforward" not in rule["resources"]]
+        self.grant(rules)
+        error = self.fails(target="deployment/web")
+        self.assertRegex(error, r"(?s)(get|create)\b.*\bpods/portforward")
+
+    def expect_works_without(self, verb, resource):
+        self.grant(self.without(resource, verb))
+        self.assertEqual("data of %s\n" % self.pod_name, self.output("cat", "/data/hello", target="deployment/web"))
+
+    def test_delete_jobs_is_missing(self):
+        # The agent goes by itself, a little later.
+        self.expect_works_without("delete", "jobs")
+        self.expect_no_agents(60)
+
+    def test_events_and_logs_are_missing(self):
+        self.rules = self.without("events", "list")
+        self.expect_works_without("get", "pods/log")
