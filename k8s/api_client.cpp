@@ -71,7 +71,11 @@ std::string escape(std::string_view text) {
 
 struct ApiClient::Impl : std::enable_shared_from_this<ApiClient::Impl> {
   Impl(net::Loop& of, ClientConfig from)
-      : loop(of), config(std::move(from)), multi(of, [this] { deliver_news(); }) {}
+      : loop(of), config(std::move(from)), multi(of, [this] { deliver_news(); }) {
+    if (config.server.starts_with("http:")) {
+      speaks_http2 = false;
+    }
+  }
 
   TransferPointer start(TransferPointer transfer);
   void give_up(const TransferPointer& transfer);
@@ -81,6 +85,8 @@ struct ApiClient::Impl : std::enable_shared_from_this<ApiClient::Impl> {
   void ask_source();
   void take_credentials(Result<Credentials> got);
   void attempt(const TransferPointer& transfer);
+  void begin_attempt(const TransferPointer& transfer);
+  void scout_is_done();
   void attempt_ended(const TransferPointer& transfer, CURLcode code);
   void renew_and_repeat(const TransferPointer& transfer);
   bool try_again(const TransferPointer& transfer, CURLcode code);
@@ -99,6 +105,11 @@ struct ApiClient::Impl : std::enable_shared_from_this<ApiClient::Impl> {
   std::vector<TransferPointer> waiting;    // for credentials
   std::shared_ptr<const Credentials> credentials;
   Clock::time_point credentials_at;
+  // libcurl opens a connection for every request as long as it does not know that one can serve them
+  // all. So the first request goes ahead until its connection stands, and the others follow.
+  std::optional<bool> speaks_http2;
+  TransferPointer scout;
+  std::vector<TransferPointer> held;
   bool is_asking = false;
   bool must_renew = false;
   bool has_answered = false;  // the server, ever
@@ -121,10 +132,15 @@ void ApiClient::Impl::give_up(const TransferPointer& transfer) {
     multi.remove(transfer->handle.get());
     std::erase(transfers, transfer);
     std::erase(waiting, transfer);
+    std::erase(held, transfer);
+    if (transfer == scout) {
+      scout_is_done();
+    }
   }
 }
 
 void ApiClient::Impl::close() {
+  held.clear();
   for (const TransferPointer& transfer : std::vector(transfers)) {
     give_up(transfer);
   }
@@ -194,13 +210,24 @@ void ApiClient::Impl::take_credentials(Result<Credentials> got) {
 
 void ApiClient::Impl::attempt(const TransferPointer& transfer) {
   const auto now = Clock::now();
-  if (transfer->attempts == 0) {
+  if (transfer->begun == Clock::time_point()) {
     transfer->begun = now;
     transfer->deadline = now + transfer->request.timeout;
   }
+  if (!speaks_http2 && scout && scout != transfer) {
+    held.push_back(transfer);
+    return;
+  }
+  if (!speaks_http2) {
+    scout = transfer;
+  }
+  begin_attempt(transfer);
+}
+
+void ApiClient::Impl::begin_attempt(const TransferPointer& transfer) {
   transfer->credentials = credentials;
-  const auto left = std::chrono::duration_cast<milliseconds>(transfer->deadline - now);
-  prepare_attempt(*transfer, config, left);
+  const auto left = std::chrono::duration_cast<milliseconds>(transfer->deadline - Clock::now());
+  prepare_attempt(*transfer, config, left, speaks_http2.value_or(false));
   if (transfer->kind == Transfer::Kind::kStream) {
     transfer->pause.start(std::max(left, milliseconds(1)),
                           [self = weak_from_this(), watched = std::weak_ptr(transfer)] {
@@ -218,10 +245,24 @@ void ApiClient::Impl::attempt(const TransferPointer& transfer) {
   });
 }
 
+// It knows what the server speaks, or has failed: then another one goes ahead.
+void ApiClient::Impl::scout_is_done() {
+  if (scout->is_connected) {
+    speaks_http2 = scout->speaks_http2;
+  }
+  scout.reset();
+  for (const TransferPointer& transfer : std::exchange(held, {})) {
+    attempt(transfer);
+  }
+}
+
 void ApiClient::Impl::attempt_ended(const TransferPointer& transfer, CURLcode code) {
   const auto self = shared_from_this();
   if (transfer->is_over) {
     return;
+  }
+  if (transfer == scout) {
+    scout_is_done();
   }
   has_answered = has_answered || transfer->status != 0;
   if (code == CURLE_OK && transfer->status == 401 && !std::exchange(transfer->has_renewed, true)) {
@@ -232,6 +273,7 @@ void ApiClient::Impl::attempt_ended(const TransferPointer& transfer, CURLcode co
     return;
   }
   if (transfer->is_too_large) {
+    transfer->body.clear();
     fail(transfer,
          request_error(config, transfer->request, ErrorCode::kPeer, "the answer is too large"));
   } else if (code != CURLE_OK) {
@@ -258,26 +300,24 @@ bool ApiClient::Impl::try_again(const TransferPointer& transfer, CURLcode code) 
   if (transfer->kind == Transfer::Kind::kStream) {
     return false;
   }
-  curl_off_t wanted_seconds = 0;
-  curl_easy_getinfo(transfer->handle.get(), CURLINFO_RETRY_AFTER, &wanted_seconds);
   const int status = transfer->status;
   bool is_worth_it = false;
   auto end = transfer->deadline;
   if (code == CURLE_OK) {
     const bool is_passing = status == 502 || status == 503 || status == 504;
     is_worth_it = status == 429 || (is_passing && is_safe(transfer->request)) ||
-                  ((status == 500 || is_passing) && wanted_seconds > 0);
+                  ((status == 500 || is_passing) && transfer->retry_after.count() > 0);
   } else {
     is_worth_it =
-        is_before_sending(code) || (is_lost_connection(code) && is_safe(transfer->request));
+        is_before_sending(code) ||
+        (is_lost_connection(code) && is_safe(transfer->request) && !transfer->is_too_large);
     if (!has_answered) {
       end = std::min(end, transfer->begun + kUnknownServerPatience);
     }
   }
   const int doublings = std::min(transfer->attempts - 1, 6);
   auto pause = jittered(std::min(kFirstPause * (1 << doublings), kLongestPause));
-  pause = std::max<milliseconds>(pause,
-                                 std::chrono::seconds(std::min<curl_off_t>(wanted_seconds, 3600)));
+  pause = std::max<milliseconds>(pause, transfer->retry_after);
   if (!is_worth_it || Clock::now() + pause >= end) {
     return false;
   }
@@ -300,7 +340,7 @@ void ApiClient::Impl::fail(const TransferPointer& transfer, ApiError error) {
     error.what += ", within " + std::to_string(seconds) + " seconds";
   }
   if (transfer->kind == Transfer::Kind::kStream) {
-    deliver_lines(transfer, true);
+    deliver_lines(transfer, false);
     end_stream(transfer, std::move(error));
   } else {
     finish(transfer, std::unexpected(std::move(error)));
@@ -344,6 +384,9 @@ void ApiClient::Impl::end_stream(const TransferPointer& transfer, std::optional<
 
 void ApiClient::Impl::deliver_news() {
   const auto self = shared_from_this();
+  if (scout && scout->is_connected) {
+    scout_is_done();
+  }
   for (const TransferPointer& transfer : std::vector(transfers)) {
     if (!std::exchange(transfer->has_news, false) || transfer->is_over ||
         transfer->kind != Transfer::Kind::kStream || transfer->status / 100 != 2) {
@@ -387,7 +430,8 @@ void ApiClient::Impl::deliver_lines(const TransferPointer& transfer, bool is_end
   }
   transfer->body = body.substr(begin);
   transfer->scanned = transfer->body.size();
-  if (transfer->body.size() > kMaxLine) {
+  if (transfer->body.size() > Transfer::kMaxLine) {
+    transfer->body.clear();
     fail(transfer, request_error(config, transfer->request, ErrorCode::kPeer,
                                  "a line of the answer is too long"));
   }

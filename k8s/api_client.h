@@ -94,7 +94,8 @@ class ApiClient {
   };
   struct StreamHandlers {
     std::move_only_function<void()> opened;  // the server has answered 200. Optional
-    std::move_only_function<void(std::string_view line)> line;  // without its line feed; bounded
+    // Without its line feed; bounded. One that breaks off by an error is not reported.
+    std::move_only_function<void(std::string_view line)> line;
     // In place of `line`: all bytes, in pieces as they come.
     std::move_only_function<void(std::string_view bytes)> piece;
     // The end: no value when the server ended it in good order. Once, last.

@@ -1,11 +1,14 @@
 // k8s/api_transfer.cpp — sets libcurl up for one attempt, takes head and body of the answer.
 #include "k8s/api_transfer.h"
 
+#include <mbedtls/ssl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "k8s/base64.h"
 #include "k8s/proxy_choice.h"
@@ -24,9 +27,36 @@ int prepare_socket(void*, curl_socket_t socket, curlsocktype) {
   return CURL_SOCKOPT_OK;
 }
 
+// The connection stands, the request has not been sent.
+int note_connection(void* of, char*, char*, int, int) {
+  auto& transfer = *static_cast<Transfer*>(of);
+  const curl_tlssessioninfo* tls = nullptr;
+  curl_easy_getinfo(transfer.handle.get(), CURLINFO_TLS_SSL_PTR, &tls);
+  if (tls != nullptr && tls->internals != nullptr && tls->backend == CURLSSLBACKEND_MBEDTLS) {
+    const char* protocol =
+        mbedtls_ssl_get_alpn_protocol(static_cast<const mbedtls_ssl_context*>(tls->internals));
+    transfer.speaks_http2 = protocol != nullptr && std::string_view(protocol) == "h2";
+  }
+  transfer.is_connected = true;
+  return CURL_PREREQFUNC_OK;
+}
+
 std::size_t take_header(char* data, std::size_t, std::size_t size, void* of) {
   auto& transfer = *static_cast<Transfer*>(of);
   const std::string_view line(data, size);
+  constexpr std::string_view kRetryAfter = "retry-after:";
+  transfer.head_size += size;
+  if (transfer.head_size > Transfer::kMaxHead) {
+    transfer.is_too_large = true;
+    return 0;
+  }
+  if (size > kRetryAfter.size() &&
+      ::strncasecmp(data, kRetryAfter.data(), kRetryAfter.size()) == 0) {
+    const std::size_t begin = std::min(line.find_first_not_of(' ', kRetryAfter.size()), size);
+    long seconds = 0;  // a date is not understood, and rare
+    std::from_chars(data + begin, data + size, seconds);
+    transfer.retry_after = std::chrono::seconds(std::clamp(seconds, 0L, 3600L));
+  }
   if (line == "\r\n" || line == "\n") {
     long status = 0;
     curl_easy_getinfo(transfer.handle.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -42,10 +72,11 @@ std::size_t take_body(char* data, std::size_t, std::size_t size, void* of) {
   auto& transfer = *static_cast<Transfer*>(of);
   const bool is_good = transfer.status / 100 == 2;
   const bool is_stream = transfer.kind == Transfer::Kind::kStream && is_good;
-  if (!is_good && transfer.body.size() >= kMaxErrorBody) {
+  if (!is_good && transfer.body.size() >= Transfer::kMaxErrorBody) {
     return size;  // the beginning of an error is enough
   }
-  if (transfer.body.size() + size > (is_stream ? kMaxLine + CURL_MAX_READ_SIZE : kMaxAnswer)) {
+  if (transfer.body.size() + size >
+      (is_stream ? Transfer::kMaxLine + CURL_MAX_READ_SIZE : Transfer::kMaxAnswer)) {
     transfer.is_too_large = true;
     return CURL_WRITEFUNC_ERROR;
   }
@@ -135,15 +166,17 @@ void set_server(CURL* handle, HandleLists& lists, const ClientConfig& config,
 }
 
 void prepare_attempt(Transfer& transfer, const ClientConfig& config,
-                     std::chrono::milliseconds limit) {
+                     std::chrono::milliseconds limit, bool waits_for_stream) {
   const ApiRequest& request = transfer.request;
   transfer.handle = make_curl_handle();
   transfer.lists = {};
   transfer.reason[0] = '\0';
   transfer.status = 0;
+  transfer.head_size = 0;
+  transfer.retry_after = {};
   transfer.body.clear();
   transfer.scanned = 0;
-  transfer.is_too_large = transfer.has_news = false;
+  transfer.is_too_large = transfer.has_news = transfer.is_connected = false;
   ++transfer.attempts;
 
   CURL* handle = transfer.handle.get();
@@ -168,9 +201,10 @@ void prepare_attempt(Transfer& transfer, const ClientConfig& config,
   curl_easy_setopt(handle, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_body);
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &transfer);
-  // One connection for all, where the server speaks HTTP/2: a second one waits until that is known.
   curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  curl_easy_setopt(handle, CURLOPT_PIPEWAIT, 1L);
+  curl_easy_setopt(handle, CURLOPT_PIPEWAIT, waits_for_stream ? 1L : 0L);
+  curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, note_connection);
+  curl_easy_setopt(handle, CURLOPT_PREREQDATA, &transfer);
   if (transfer.kind == Transfer::Kind::kAnswer) {
     curl_easy_setopt(handle, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, std::max<long>(1, limit.count()));

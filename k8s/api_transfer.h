@@ -14,10 +14,6 @@
 
 namespace mirrord::k8s {
 
-constexpr std::size_t kMaxAnswer = std::size_t{256} * 1024 * 1024;
-constexpr std::size_t kMaxLine = std::size_t{16} * 1024 * 1024;
-constexpr std::size_t kMaxErrorBody = std::size_t{64} * 1024;
-
 // Lists that a handle refers to.
 struct HandleLists {
   CurlList headers;
@@ -27,6 +23,10 @@ struct HandleLists {
 // One request and, in turn, its attempts. Shared between whoever waits for it and the client.
 struct Transfer {
   enum class Kind { kAnswer, kStream };
+  static constexpr std::size_t kMaxAnswer = std::size_t{256} * 1024 * 1024;
+  static constexpr std::size_t kMaxLine = std::size_t{16} * 1024 * 1024;
+  static constexpr std::size_t kMaxHead = std::size_t{128} * 1024;
+  static constexpr std::size_t kMaxErrorBody = std::size_t{64} * 1024;
 
   explicit Transfer(net::Loop& loop) : pause(loop) {}
 
@@ -48,10 +48,14 @@ struct Transfer {
 
   // What the present attempt has brought.
   int status = 0;  // once the head is complete
+  std::size_t head_size = 0;
+  std::chrono::seconds retry_after{0};  // as the server asks
   std::string body;
   std::size_t scanned = 0;  // of a stream's body: no line feed up to here
   bool is_too_large = false;
   bool has_opened = false;
+  bool is_connected = false;  // and `speaks_http2` is known
+  bool speaks_http2 = false;
   bool has_news = false;
 };
 
@@ -62,8 +66,9 @@ void append_identity(CurlList& headers, const ClientConfig& config, const Creden
 void set_server(CURL* handle, HandleLists& lists, const ClientConfig& config,
                 const Credentials& credentials, std::string_view path);
 
-// Makes a fresh handle for the next attempt, which may last as long as `limit`.
+// Makes a fresh handle for the next attempt, which may last as long as `limit`. `waits_for_stream`:
+// the server is known for HTTP/2, so a connection that is being made will serve this one too.
 void prepare_attempt(Transfer& transfer, const ClientConfig& config,
-                     std::chrono::milliseconds limit);
+                     std::chrono::milliseconds limit, bool waits_for_stream);
 
 }  // namespace mirrord::k8s

@@ -175,7 +175,8 @@ std::optional<Clock::time_point> token_expiry(std::string_view token) {
   if (!json || (*json)["exp"].number() <= 0) {
     return std::nullopt;
   }
-  return Clock::time_point(std::chrono::seconds((*json)["exp"].number()));
+  constexpr std::int64_t kYear2200 = 7'258'118'400;  // what the clock can express ends later
+  return Clock::time_point(std::chrono::seconds(std::min((*json)["exp"].number(), kYear2200)));
 }
 
 }  // namespace mirrord::k8s

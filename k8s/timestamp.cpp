@@ -1,6 +1,7 @@
 // k8s/timestamp.cpp — reads RFC 3339.
 #include "k8s/timestamp.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace mirrord::k8s {
@@ -60,7 +61,8 @@ std::optional<std::chrono::system_clock::time_point> parse_timestamp(std::string
   } else if (text != "Z" && text != "z") {
     return std::nullopt;
   }
-  const std::chrono::year_month_day day{std::chrono::year(parts[0]),
+  const int year = std::clamp(parts[0], 1700, 2200);
+  const std::chrono::year_month_day day{std::chrono::year(year),
                                         std::chrono::month(static_cast<unsigned>(parts[1])),
                                         std::chrono::day(static_cast<unsigned>(parts[2]))};
   if (!day.ok() || parts[3] > 23 || parts[4] > 59 || parts[5] > 60) {

@@ -18,6 +18,7 @@ constexpr milliseconds kIdleLimit{75'000};  // a little more: then the connectio
 constexpr milliseconds kHeadLimit{15'000};
 constexpr milliseconds kFirstPause{100};
 constexpr milliseconds kLongestPause{5'000};
+constexpr milliseconds kGoodWatch{5'000};   // open that long without an event: it works
 constexpr milliseconds kShortWatch{1'000};  // ended sooner: not at once again
 
 std::string key_of(JsonView object) {
@@ -72,6 +73,7 @@ struct Watch::Impl : std::enable_shared_from_this<Watch::Impl> {
   std::set<std::string> seen;                // in the list that is being read
   std::optional<Clock::time_point> trouble_since;
   Clock::time_point watching_since;
+  std::optional<Clock::time_point> opened_at;  // of the present watch
   int failures = 0;
   bool has_synced = false;
   bool is_over = false;
@@ -139,8 +141,6 @@ void Watch::Impl::take_page(Json page) {
     return;
   }
   report_gone();
-  trouble_since.reset();
-  failures = 0;
   if (!is_over && !std::exchange(has_synced, true) && handlers.synced) {
     handlers.synced();
   }
@@ -187,8 +187,14 @@ void Watch::Impl::watch() {
                  std::to_string(kServerSeconds) + "&resourceVersion=" + escape(version) + query();
   opening.timeout = kHeadLimit;
   watching_since = Clock::now();
+  opened_at.reset();
   const auto weak = weak_from_this();
   ApiClient::StreamHandlers to;
+  to.opened = [weak] {
+    if (const auto self = weak.lock()) {
+      self->opened_at = Clock::now();
+    }
+  };
   to.line = [weak](std::string_view line) {
     if (const auto self = weak.lock(); self && !self->is_over) {
       self->take_line(line);
@@ -264,6 +270,11 @@ void Watch::Impl::in_trouble(ApiError why) {
     version.clear();  // the server is there, and what it remembers is in question
   }
   const auto now = Clock::now();
+  if (opened_at && now - *opened_at >= kGoodWatch) {  // all was well until now
+    trouble_since.reset();
+    failures = 0;
+  }
+  opened_at.reset();
   if (!trouble_since) {
     trouble_since = now;
   }
