@@ -64,8 +64,11 @@ class Resolver {
   Result<TargetPod> resolve_pod() {
     MIRRORD_TRY(pod, get(*find_kind(TargetKind::kPod), path_.name));
     auto target = target_of_pod(pod.view(), path_.container);
-    if (!target)
+    if (!target) {
+      if (target.error().hint.empty())
+        target.error().hint = "Wait until it is ready, or name another target.";
       return refused(std::move(target.error()));
+    }
     target->path = path_;
     return target;
   }

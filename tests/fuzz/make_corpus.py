@@ -38,3 +38,28 @@ for target in ("agent_session_fuzz", "intproxy_session_fuzz", "local_packets_fuz
         size = choices.choice((30, 100, 300, 900))
         write(target, number, bytes(choices.choice((choices.randrange(256), choices.randrange(16)))
                                     for _ in range(size)))
+
+# What an API server shows: a pod, a list of them, events, a workload; and a list in protobuf.
+pod = {"metadata": {"name": "web-1", "namespace": "shop", "uid": "u", "creationTimestamp": "2026-01-02T03:04:05Z"},
+       "spec": {"nodeName": "n", "containers": [{"name": "app", "ports": [{"name": "http", "containerPort": 80}],
+                                                 "livenessProbe": {"httpGet": {"port": "http"}}}]},
+       "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}],
+                  "conditions": [{"type": "Ready", "status": "True"}],
+                  "containerStatuses": [{"name": "app", "ready": True, "state": {"running": {}},
+                                         "containerID": "containerd://0123"}]}}
+event = {"type": "Warning", "reason": "Failed", "message": "Failed to pull image",
+         "involvedObject": {"fieldPath": "spec.containers{mirrord-agent}"}}
+workload = {"metadata": {"name": "w"}, "spec": {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": [
+    {"key": "t", "operator": "In", "values": ["x"]}]}}}
+for number, value in enumerate((pod, {"kind": "PodList", "items": [pod, pod]}, event, workload)):
+    write("cluster_objects_fuzz", number, json.dumps(value).encode())
+
+
+def field(number, data):
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+condition = field(2, field(1, b"Ready") + field(2, b"True"))
+item = field(1, field(1, b"a")) + field(2, field(2, field(1, b"app"))) + field(3, condition)
+write("cluster_objects_fuzz", 10, b"k8s\0" + field(1, field(1, b"v1")) + field(2, field(2, item)))
+write("cluster_objects_fuzz", 11, b"label/b=2,a=1/container/c")
