@@ -286,12 +286,13 @@ void TunnelRelay::watch_over() {
   }
 }
 
-// Ends after a while without data from the pod: what it has sent before comes first.
+// Ends after a while without data from the pod: what it, or we, have sent before comes first.
 void TunnelRelay::end_when_silent(std::string why) {
   has_data_come_ = false;
   limit_.start(kLastWords, [this, why = std::move(why)] {
     const bool is_delivering = !for_local_.empty() && !local_takes_none_;
-    if (has_data_come_ || is_delivering) {
+    const bool is_sending = !sending_.empty() || !replies_.empty();
+    if (has_data_come_ || is_delivering || is_sending) {
       end_when_silent(why);
     } else {
       end(last_word(why));

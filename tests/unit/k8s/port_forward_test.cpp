@@ -118,7 +118,8 @@ TEST_F(PortForwardTest, CarriesExactBytesBothWaysPastSlowReaders) {
   const std::string down = pattern(6'000'000, 2);
   std::string head;
   std::string got_up;
-  FakeServer server([&](FakeConnection& connection) {
+  std::optional<FakeServer> server;
+  server.emplace([&](FakeConnection& connection) {
     head = connection.read_head();
     connection.accept_websocket(head, "v4.channel.k8s.io");
     connection.write(kGreeting);
@@ -140,7 +141,8 @@ TEST_F(PortForwardTest, CarriesExactBytesBothWaysPastSlowReaders) {
     writer.join();
     connection.write(server_frame(8, "\x03\xE8"));
   });
-  open(server);
+  const std::string host = "127.0.0.1:" + std::to_string(server->port());
+  open(*server);
   std::string got_down;
   std::thread user([&] {
     std::thread writer([&] { write_all(socket_.get(), up); });
@@ -162,6 +164,7 @@ TEST_F(PortForwardTest, CarriesExactBytesBothWaysPastSlowReaders) {
   });
   run();
   user.join();
+  server.reset();  // it has read all by then
   EXPECT_TRUE(has_opened_);
   EXPECT_TRUE(got_down == down);
   EXPECT_TRUE(got_up == up);
@@ -169,7 +172,7 @@ TEST_F(PortForwardTest, CarriesExactBytesBothWaysPastSlowReaders) {
       "GET /prefix/api/v1/namespaces/ns/pods/the-pod/portforward?ports=8080 HTTP/1.1\r\n"))
       << head;
   EXPECT_EQ(header_of(head, "Authorization"), "Bearer old");
-  EXPECT_EQ(header_of(head, "Host"), "127.0.0.1:" + std::to_string(server.port()));
+  EXPECT_EQ(header_of(head, "Host"), host);
 }
 
 TEST_F(PortForwardTest, DeliversTheLastBytesBeforeTheErrorOfThePod) {
