@@ -30,6 +30,7 @@ struct AgentLine::Attempt {
   net::Timer settle;
   Fd socket;
   bool is_answered = false;
+  bool has_ended = false;
 };
 
 AgentLine::AgentLine(ApiClient& client, std::optional<net::TlsIdentity> identity)
@@ -44,6 +45,13 @@ bool AgentLine::is_answered() const {
 void AgentLine::drop() {
   pause_.stop();
   attempt_.reset();
+}
+
+void AgentLine::finish(milliseconds limit) {
+  if (is_answered()) {
+    client_.run_until([this] { return attempt_->has_ended; }, limit);
+  }
+  drop();
 }
 
 void AgentLine::begin(const PodPort& target) {
@@ -77,6 +85,7 @@ Status AgentLine::start_attempt() {
     }
   };
   handlers.ended = [this](Error why) {
+    attempt_->has_ended = true;
     if (!attempt_->is_answered) {
       attempt_failed(std::move(why));
     }

@@ -39,6 +39,9 @@ class AgentLine {
 
   // Ends the line.
   void drop();
+  // The same after its user has closed the socket: what was written last, and the agent's own end,
+  // come first. Runs the loop, for `limit` at most.
+  void finish(std::chrono::milliseconds limit);
 
  private:
   struct Attempt;

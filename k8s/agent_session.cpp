@@ -265,7 +265,11 @@ Result<AgentSessionStream> AgentSession::reopen(milliseconds limit) {
 }
 
 void AgentSession::end() {
+  constexpr milliseconds kLastWords{2'000};
   impl_->watch.reset();
+  if (impl_->line) {
+    impl_->line->finish(kLastWords);
+  }
   impl_->forget_agent();
 }
 
