@@ -32,11 +32,14 @@ int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
 int demo_main(int argc, char** argv);
+int diagnose_main(int argc, char** argv);
+int doctor_main(int argc, char** argv);
 int config_main(int argc, char** argv);
 int exec_main(int argc, char** argv);
 int extract_main(int argc, char** argv);
 int verify_config_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
+int port_forward_main(int argc, char** argv);
 int list_main(int argc, char** argv);
 int wire_main(int argc, char** argv);
 

@@ -174,6 +174,13 @@ void AgentLink::on_message(proto::DaemonMessage&& message) {
       return;
     case M::index_of<"Pong">:
       pong_is_due_ = false;
+      if (!pending_pings_.empty()) {
+        std::move_only_function<void()> answered = std::move(pending_pings_.front());
+        pending_pings_.pop_front();
+        if (answered) {
+          answered();
+        }
+      }
       return;
     case M::index_of<"OperatorPing">:
       send_control(proto::ClientMessage::make<"OperatorPong">(message.get<"OperatorPing">()));
@@ -369,6 +376,12 @@ void AgentLink::release_input() {
 
 // ---- keep-alive and loss
 
+void AgentLink::ping(std::move_only_function<void()> answered) {
+  pong_is_due_ = true;
+  pending_pings_.push_back(std::move(answered));
+  send_control(proto::ClientMessage::make<"Ping">());
+}
+
 void AgentLink::on_ping_timer() {
   if (pong_is_due_ && !heard_since_ping_ && input_holds_ == 0) {
     break_off({ErrorCode::kTimeout,
@@ -378,8 +391,7 @@ void AgentLink::on_ping_timer() {
     return;
   }
   heard_since_ping_ = false;
-  pong_is_due_ = true;
-  send_control(proto::ClientMessage::make<"Ping">());
+  ping(nullptr);
   expire_pending();
 }
 

@@ -83,6 +83,8 @@ class AgentLink {
   void resume(Fd socket, std::string peer_name, std::chrono::milliseconds handshake_timeout);
   // Counts the streams: what belongs to one (ids of connections) means nothing on the next.
   [[nodiscard]] std::uint64_t connection() const { return connection_; }
+  // Asks for a sign of life and calls back when it has come, but not when the stream breaks before.
+  void ping(std::move_only_function<void()> answered);
   // Replies so far, of all kinds.
   [[nodiscard]] std::uint64_t answers() const;
   // An agent that says Close is replaced by another one, if this is set.
@@ -312,6 +314,7 @@ class AgentLink {
   std::deque<PendingLookup<proto::Ip, std::string>> pending_reverse_;
   std::unordered_map<proto::Uid, Reply<proto::DaemonConnect>> pending_connects_;
   std::deque<Reply<proto::DaemonConnect>> pending_legacy_[2];  // TCP, UDP
+  std::deque<std::move_only_function<void()>> pending_pings_;  // null: the keep-alive's
   MessageHandler handlers_by_kind_[proto::DaemonMessage::kSize];
 
   std::shared_ptr<Sender::Queue> control_;

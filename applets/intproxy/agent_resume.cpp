@@ -32,6 +32,7 @@ void AgentLink::interrupt(Error why) {
   decoder_ = proto::StreamDecoder<proto::DaemonMessage>();
   decoder_.limit_payload_reads(kLongestRead);
   ++connection_;
+  pending_pings_.clear();
   clear_queues();
   std::vector<PendingFile> failed;
   if (was_ready) {

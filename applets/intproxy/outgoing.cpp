@@ -259,31 +259,9 @@ void Outgoing::accept_ready(Listener& listener) {
 
 template <class Message>
 void Outgoing::dispatch(AgentLink::Outgoing kind, Message&& message) {
-  if (auto* read = message.template get_if<"Read">()) {
-    if (!read->has_value()) {  // names no connection; no agent sends it today
-      session_.log().warn("the agent reports a failed read of an outgoing connection");
-    } else if (OutgoingEntry* entry = find(kind, (*read)->connection_id)) {
-      entry->data_came(std::move((*read)->bytes));
-    }
-    return;
-  }
-  const proto::ConnectionId* closed = message.template get_if<"Close">();
-  OutgoingEntry* entry = closed == nullptr ? nullptr : find(kind, proto::without_hint(*closed));
-  if (entry == nullptr) {
-    return;
-  }
-  switch (proto::hint_of(*closed)) {
-    case proto::Hint::kNone:
-      entry->closed_by_agent();
-      return;
-    case proto::Hint::kPause:
-      entry->hold_data(true);
-      return;
-    case proto::Hint::kResume:
-      entry->hold_data(false);
-      return;
-    case proto::Hint::kReset:
-      return;
+  const auto by_id = [this, kind](proto::ConnectionId id) { return find(kind, id); };
+  if (!dispatch_outgoing(std::forward<Message>(message), by_id)) {
+    session_.log().warn("the agent reports a failed read of an outgoing connection");
   }
 }
 

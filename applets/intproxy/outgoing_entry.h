@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "applets/intproxy/agent_link.h"
@@ -46,6 +47,7 @@ class OutgoingEntry {
   [[nodiscard]] std::uint64_t id() const { return id_; }
   [[nodiscard]] AgentLink::Outgoing kind() const { return kind_; }
   [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] int error() const { return error_; }  // of kFailed
   void set_relay(const local::Address& relay) { relay_ = relay; }
 
   // Asks the agent for the connection.
@@ -107,5 +109,39 @@ class OutgoingEntry {
   AgentLink::Sender sender_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
+
+// Hands a message about an open connection to its entry, which `find(id)` returns, or null. False: the
+// message names no connection at all.
+template <class Message, class Find>
+bool dispatch_outgoing(Message&& message, Find find) {
+  if (auto* read = message.template get_if<"Read">()) {
+    if (!read->has_value()) {
+      return false;
+    }
+    if (OutgoingEntry* entry = find((*read)->connection_id)) {
+      entry->data_came(std::move((*read)->bytes));
+    }
+    return true;
+  }
+  const proto::ConnectionId* closed = message.template get_if<"Close">();
+  OutgoingEntry* entry = closed == nullptr ? nullptr : find(proto::without_hint(*closed));
+  if (entry == nullptr) {
+    return true;
+  }
+  switch (proto::hint_of(*closed)) {
+    case proto::Hint::kNone:
+      entry->closed_by_agent();
+      break;
+    case proto::Hint::kPause:
+      entry->hold_data(true);
+      break;
+    case proto::Hint::kResume:
+      entry->hold_data(false);
+      break;
+    case proto::Hint::kReset:
+      break;
+  }
+  return true;
+}
 
 }  // namespace mirrord::intproxy

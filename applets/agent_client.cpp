@@ -1,0 +1,163 @@
+// applets/agent_client.cpp — opens the way to the agent and keeps it open.
+#include "applets/agent_client.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "applets/config/load.h"
+#include "applets/config/target.h"
+
+namespace mirrord {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+milliseconds bounded(std::uint64_t value) {
+  return seconds(static_cast<std::int64_t>(std::min<std::uint64_t>(value, 1'000'000'000)));
+}
+
+}  // namespace
+
+Result<intproxy::AgentSource> agent_source(const config::ResolvedConfig& config) {
+  intproxy::AgentSource source;
+  const config::Target& target = config.target;
+  switch (target.kind) {
+    case config::TargetKind::kAddress:
+      source.address = target.address;
+      break;
+    case config::TargetKind::kProcess:
+      source.command = {"agent", "process", "--pid", std::to_string(target.pid)};
+      break;
+    case config::TargetKind::kContainer:
+      source.command = {"agent", "container", target.name};
+      break;
+    case config::TargetKind::kDemo:
+      source.command = {"demo", "--internal-agent"};
+      break;
+    case config::TargetKind::kTargetless:
+      source.command = {"agent", "targetless"};
+      break;
+    case config::TargetKind::kKubernetes:
+      return std::unexpected(config::kubernetes_missing(target));
+  }
+  return source;
+}
+
+std::expected<config::ResolvedConfig, std::vector<Error>> load_for(const ExecFlags& flags) {
+  config::LoadRequest load;
+  load.file = flags.config_file;
+  if (load.file.empty()) {
+    load.file = load.environment("MIRRORD_CONFIG_FILE").value_or("");
+  }
+  load.overrides = flags.overrides;
+  return config::load(load);
+}
+
+AgentClient::~AgentClient() {
+  reconnector_.reset();
+  link_.reset();  // the agent ends when its stream closes; then its process can be waited for
+}
+
+Status AgentClient::open(const config::ResolvedConfig& config, Progress& progress,
+                         Handlers handlers) {
+  handlers_ = std::move(handlers);
+  const milliseconds timeout = bounded(config.agent.startup_timeout_seconds);
+  MIRRORD_TRY(source, agent_source(config));
+  Progress step =
+      progress.subtask(source.address.empty() ? "starting the agent"
+                                              : "connecting to the agent at " + source.address);
+  MIRRORD_TRY(stream, intproxy::open_agent(loop_, std::move(source), timeout));
+  process_ = std::move(stream.process);
+  link_ = std::make_unique<intproxy::AgentLink>(
+      loop_, std::move(stream.socket), std::move(stream.peer_name),
+      intproxy::AgentLink::Options{
+          timeout, std::max(bounded(config.proxy.ping_interval_seconds), milliseconds(1000))});
+  link_->start({.ready =
+                    [this] {
+                      is_ready_ = true;
+                      loop_.stop();
+                    },
+                .lost =
+                    [this](const Error& why) {
+                      loop_.stop();
+                      if (is_ready_ && handlers_.lost) {
+                        handlers_.lost(why);
+                      }
+                    },
+                .log = [](proto::LogMessage&&) {},
+                .interrupted =
+                    [this](const Error& why) {
+                      if (handlers_.interrupted) {
+                        handlers_.interrupted(why);
+                      }
+                      reconnector_->broken(why);
+                    },
+                .restored =
+                    [this](const intproxy::AgentLink::Restored&) {
+                      reconnector_->restored();
+                      if (handlers_.restored) {
+                        handlers_.restored();
+                      }
+                    }});
+  MIRRORD_CHECK_STATUS(wait_until_ready(timeout));
+  if (stream.connector && config.proxy.reconnect_timeout_seconds > 0) {
+    link_->allow_resume();
+    if (stream.connector->replaces_agents()) {
+      link_->survive_close();
+    }
+    reconnector_ = std::make_unique<intproxy::Reconnector>(
+        loop_, *link_, std::move(stream.connector), bounded(config.proxy.reconnect_timeout_seconds),
+        intproxy::Reconnector::Handlers{
+            .log = [](const std::string&) {},
+            .tell =
+                [](const std::string& line) {
+                  std::fputs(("mirrord: warning: " + line + "\n").c_str(), stderr);
+                }});
+  }
+  step.success();
+  return {};
+}
+
+Status AgentClient::wait_until_ready(milliseconds timeout) {
+  bool is_late = false;
+  net::Timer timer(loop_);
+  timer.start(timeout, [&] {
+    is_late = true;
+    loop_.stop();
+  });
+  while (!is_ready_ && !link_->is_lost() && !is_late) {
+    loop_.run();
+  }
+  if (is_ready_) {
+    return {};
+  }
+  if (is_late) {
+    return fail(ErrorCode::kTimeout, "wait for the agent: no answer in time",
+                "Raise agent.startup_timeout, or look at the agent's log.");
+  }
+  Error error = link_->loss();
+  if (process_) {
+    const std::string words = process_->last_words();
+    if (!words.empty()) {
+      error.what = "start the agent: " + words;
+    }
+  }
+  return std::unexpected(std::move(error));
+}
+
+void AgentClient::leave() {
+  handlers_ = {};
+  if (reconnector_) {
+    reconnector_->stop();
+  }
+  if (link_) {
+    link_->leave();
+  }
+}
+
+}  // namespace mirrord

@@ -1,0 +1,191 @@
+// applets/intproxy/forwarder.cpp — listeners, look-ups and the table of forwarded connections.
+#include "applets/intproxy/forwarder.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include "applets/intproxy/address.h"
+#include "proto/errors.h"
+
+namespace mirrord::intproxy {
+namespace {
+
+constexpr int kBacklog = 1024;
+constexpr int kAcceptBudget = 64;
+constexpr std::chrono::milliseconds kRetry{100};
+constexpr std::chrono::milliseconds kHoldPoll{10};
+// An agent that does not know pauses is not read from while programs have left this much unread.
+constexpr std::size_t kTotalCap = 64 << 20;
+
+// The first IPv4 address, else the first of all.
+std::optional<net::IpAddress> preferred(const proto::DnsLookup& records) {
+  const auto v4 = std::ranges::find_if(
+      records, [](const proto::LookupRecord& record) { return !record.ip.is_v6; });
+  const auto chosen = v4 == records.end() ? records.begin() : v4;
+  return chosen == records.end()
+             ? std::nullopt
+             : std::optional(net::IpAddress{chosen->ip.is_v6, chosen->ip.octets});
+}
+
+void reset(Fd socket) {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+}  // namespace
+
+Forwarder::Forwarder(net::Loop& loop, AgentLink& link, Warn warn)
+    : loop_(loop), link_(link), warn_(std::move(warn)), hold_timer_(loop) {
+  link_.set_handler<"TcpOutgoing">([this](proto::DaemonTcpOutgoing&& message) {
+    dispatch_outgoing(std::move(message), [this](proto::ConnectionId id) {
+      const auto found = by_agent_id_.find(id);
+      return found == by_agent_id_.end() ? nullptr : found->second;
+    });
+  });
+}
+
+Forwarder::~Forwarder() {
+  *alive_ = false;
+  connections_.clear();  // they use the other tables
+  if (is_holding_agent_) {
+    link_.release_input();
+  }
+}
+
+Result<net::Endpoint> Forwarder::forward(const net::Endpoint& local, std::string host,
+                                         std::uint16_t port) {
+  sockaddr_storage storage;
+  socklen_t length = local.to_sockaddr(storage);
+  auto added = std::make_unique<Port>(loop_);
+  added->host = std::move(host);
+  added->port = port;
+  added->listener = Fd(::socket(local.ip.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  ::setsockopt(added->listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (!added->listener.is_open() ||
+      ::bind(added->listener.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
+      ::listen(added->listener.get(), kBacklog) != 0 ||
+      ::getsockname(added->listener.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
+    return fail_system("listen at " + local.to_string(), errno,
+                       "Choose another local port: LOCAL_PORT:HOST:PORT.");
+  }
+  Port& listening = *added;
+  listening.watcher = std::make_unique<net::FdWatcher>(
+      loop_, listening.listener.get(), [this, &listening](int) { accept_ready(listening); });
+  listening.watcher->watch(net::FdWatcher::kReadable);
+  ports_.push_back(std::move(added));
+  return net::Endpoint::from_sockaddr(storage).value_or(local);
+}
+
+void Forwarder::accept_ready(Port& port) {
+  for (int i = 0; i < kAcceptBudget; ++i) {
+    Fd socket(::accept4(port.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.is_open()) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        port.watcher->watch(net::FdWatcher::kNone);
+        port.retry.start(kRetry, [&port] { port.watcher->watch(net::FdWatcher::kReadable); });
+      }
+      return;
+    }
+    if (const auto literal = net::IpAddress::parse(port.host)) {
+      const net::Endpoint remote{*literal, port.port};
+      connect(remote, remote.to_string(), std::move(socket));
+    } else {
+      resolve(port, std::move(socket));
+    }
+  }
+}
+
+void Forwarder::resolve(const Port& port, Fd socket) {
+  using proto::AddressFamily;
+  using proto::SockType;
+  proto::GetAddrInfoRequestV2 request{
+      port.host, port.port, AddressFamily::make<"Both">(), SockType::make<"Stream">(), 0, 0};
+  link_.resolve(
+      std::move(request), [this, alive = alive_, host = port.host, number = port.port,
+                           socket = std::move(socket)](proto::Res<proto::DnsLookup> found) mutable {
+        if (!*alive) {
+          return;
+        }
+        const auto address = found ? preferred(*found) : std::nullopt;
+        if (!address) {
+          warn_("look up " + host + " in the target: " +
+                (found ? "the name has no address" : proto::describe(found.error())));
+          reset(std::move(socket));
+          return;
+        }
+        connect({*address, number}, host + ":" + std::to_string(number), std::move(socket));
+      });
+}
+
+void Forwarder::connect(const net::Endpoint& remote, const std::string& name, Fd socket) {
+  const std::uint64_t id = next_id_++;
+  auto stream = std::make_unique<OutgoingStream>(*this, id, AgentLink::Outgoing::kTcp,
+                                                 *to_wire(to_local(remote)));
+  OutgoingStream& added = *stream;
+  connections_.emplace(id, Connection{std::move(stream), name});
+  added.connect();
+  added.accept(std::move(socket));
+}
+
+void Forwarder::agent_interrupted() {
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, connection] : connections_) {
+    ids.push_back(id);
+  }
+  for (const std::uint64_t id : ids) {
+    if (const auto found = connections_.find(id); found != connections_.end()) {
+      found->second.stream->agent_was_interrupted();
+    }
+  }
+  by_agent_id_.clear();
+}
+
+void Forwarder::bind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) {
+  by_agent_id_[agent_id] = &entry;
+  connections_.at(entry.id()).was_open = true;
+}
+
+void Forwarder::unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) {
+  const auto found = by_agent_id_.find(agent_id);
+  if (found != by_agent_id_.end() && found->second == &entry) {
+    by_agent_id_.erase(found);
+  }
+}
+
+void Forwarder::erase(OutgoingEntry& entry) {
+  // Out of the table first: the destructor speaks to the agent.
+  const auto node = connections_.extract(entry.id());
+  if (!node.empty() && !node.mapped().was_open) {
+    warn_(system_error("connect from the target to " + node.mapped().remote, entry.error()).what);
+  }
+}
+
+void Forwarder::queued_more(std::size_t bytes) {
+  queued_estimate_ += bytes;
+  if (queued_estimate_ > kTotalCap && !is_holding_agent_) {
+    limit_memory();
+  }
+}
+
+void Forwarder::limit_memory() {
+  queued_estimate_ = 0;
+  for (const auto& [id, connection] : connections_) {
+    queued_estimate_ += connection.stream->queued_bytes();
+  }
+  if (!is_holding_agent_ && queued_estimate_ > kTotalCap / 4 * 3) {
+    is_holding_agent_ = true;
+    link_.hold_input();
+    hold_timer_.start_repeating(kHoldPoll, [this] { limit_memory(); });
+  } else if (is_holding_agent_ && queued_estimate_ < kTotalCap / 2) {
+    is_holding_agent_ = false;
+    hold_timer_.stop();
+    link_.release_input();
+  }
+}
+
+}  // namespace mirrord::intproxy
