@@ -92,7 +92,7 @@ Status AgentClient::open(const config::ResolvedConfig& config, Progress& progres
                 .log = [](proto::LogMessage&&) {},
                 .interrupted =
                     [this](const Error& why) {
-                      if (handlers_.interrupted) {
+                      if (handlers_.interrupted && !reconnector_->is_working()) {
                         handlers_.interrupted(why);
                       }
                       reconnector_->broken(why);

@@ -159,12 +159,20 @@ void Server::welcome(Fd socket, std::string name) {
 
 void Server::add(std::uint64_t id, Fd socket, std::string name) {
   timer_.stop();
+  missing_ = std::max(missing_ - 1, 0);  // perhaps one of them: clients do not say who they are
   sessions_.emplace(id, std::make_unique<Session>(loop_, target_, std::move(socket),
                                                   std::move(name), [this, id] { remove(id); }));
 }
 
 void Server::remove(std::uint64_t id) {
   loop_.defer([this, id] {
+    const auto session = sessions_.find(id);
+    if (session != sessions_.end() && !session->second->has_said_goodbye() &&
+        limits_.reconnect.count() > 0) {
+      ++missing_;
+      missing_until_ms_ =
+          loop_.now_ms() + static_cast<std::uint64_t>(limits_.reconnect.count()) * 1000;
+    }
     sessions_.erase(id);
     if (const auto found = guarded_.find(id); found != guarded_.end())
       found->second.pump->finish(kFarewell);

@@ -144,7 +144,7 @@ class PortForward(LocalTest):
         self.line(process)
         self.assertIn(b"shop-", self.ask(port))
         relay.cut()
-        self.assertTrue(wait_until(lambda: relay.accepted == 2, 10))
+        self.assertTrue(wait_until(lambda: relay.accepted == 2, 10), (relay.accepted, process.poll()))
         self.assertIn(b"shop-", self.ask(port))
         self.assertIn("the agent is back", self.end(process))
         self.assertEqual(0, agent.wait(10))
