@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "applets/config/load.h"
-#include "applets/config/target.h"
+#include "applets/target_source.h"
 
 namespace mirrord {
 
@@ -17,36 +17,14 @@ using std::chrono::seconds;
 
 namespace {
 
+// For the goodbye to pass through what carries the stream.
+constexpr milliseconds kLastWords{500};
+
 milliseconds bounded(std::uint64_t value) {
   return seconds(static_cast<std::int64_t>(std::min<std::uint64_t>(value, 1'000'000'000)));
 }
 
 }  // namespace
-
-Result<intproxy::AgentSource> agent_source(const config::ResolvedConfig& config) {
-  intproxy::AgentSource source;
-  const config::Target& target = config.target;
-  switch (target.kind) {
-    case config::TargetKind::kAddress:
-      source.address = target.address;
-      break;
-    case config::TargetKind::kProcess:
-      source.command = {"agent", "process", "--pid", std::to_string(target.pid)};
-      break;
-    case config::TargetKind::kContainer:
-      source.command = {"agent", "container", target.name};
-      break;
-    case config::TargetKind::kDemo:
-      source.command = {"demo", "--internal-agent"};
-      break;
-    case config::TargetKind::kTargetless:
-      source.command = {"agent", "targetless"};
-      break;
-    case config::TargetKind::kKubernetes:
-      return std::unexpected(config::kubernetes_missing(target));
-  }
-  return source;
-}
 
 std::expected<config::ResolvedConfig, std::vector<Error>> load_for(const ExecFlags& flags) {
   config::LoadRequest load;
@@ -59,7 +37,8 @@ std::expected<config::ResolvedConfig, std::vector<Error>> load_for(const ExecFla
 }
 
 AgentClient::~AgentClient() {
-  reconnector_.reset();
+  reconnector_.reset();  // in a cluster this removes the agent
+  connector_.reset();
   link_.reset();  // the agent ends when its stream closes; then its process can be waited for
 }
 
@@ -67,11 +46,15 @@ Status AgentClient::open(const config::ResolvedConfig& config, Progress& progres
                          Handlers handlers) {
   handlers_ = std::move(handlers);
   const milliseconds timeout = bounded(config.agent.startup_timeout_seconds);
-  MIRRORD_TRY(source, agent_source(config));
+  MIRRORD_TRY(source, target_source(config));
   Progress step =
       progress.subtask(source.address.empty() ? "starting the agent"
                                               : "connecting to the agent at " + source.address);
-  MIRRORD_TRY(stream, intproxy::open_agent(loop_, std::move(source), timeout));
+  intproxy::AgentSourceReport report;
+  report.progress = [&step](intproxy::StartStep kind, std::string_view text) {
+    kind == intproxy::StartStep::kWarning ? step.warning(text) : step.info(text);
+  };
+  MIRRORD_TRY(stream, intproxy::open_agent(loop_, std::move(source), timeout, std::move(report)));
   process_ = std::move(stream.process);
   link_ = std::make_unique<intproxy::AgentLink>(
       loop_, std::move(stream.socket), std::move(stream.peer_name),
@@ -105,7 +88,10 @@ Status AgentClient::open(const config::ResolvedConfig& config, Progress& progres
                       }
                     }});
   MIRRORD_CHECK_STATUS(wait_until_ready(timeout));
-  if (stream.connector && config.proxy.reconnect_timeout_seconds > 0) {
+  if (config.proxy.reconnect_timeout_seconds == 0) {
+    connector_ = std::move(stream.connector);  // the stream may need it
+  }
+  if (stream.connector) {
     link_->allow_resume();
     if (stream.connector->replaces_agents()) {
       link_->survive_close();
@@ -157,6 +143,11 @@ void AgentClient::leave() {
   }
   if (link_) {
     link_->leave();
+  }
+  if (reconnector_) {
+    reconnector_->finish(kLastWords);
+  } else if (connector_) {
+    connector_->finish(kLastWords);
   }
 }
 

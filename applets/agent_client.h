@@ -18,9 +18,6 @@
 
 namespace mirrord {
 
-// Where the agent of the configured target is, or how it is started.
-Result<intproxy::AgentSource> agent_source(const config::ResolvedConfig& config);
-
 // The configuration that the flags name, with the process's environment.
 std::expected<config::ResolvedConfig, std::vector<Error>> load_for(const ExecFlags& flags);
 
@@ -52,7 +49,8 @@ class AgentClient {
   bool is_ready_ = false;
   std::unique_ptr<intproxy::AgentProcess> process_;
   std::unique_ptr<intproxy::AgentLink> link_;
-  std::unique_ptr<intproxy::Reconnector> reconnector_;  // goes before the link, which it uses
+  std::unique_ptr<intproxy::AgentConnector> connector_;  // where nothing is reconnected
+  std::unique_ptr<intproxy::Reconnector> reconnector_;   // goes before the link, which it uses
 };
 
 }  // namespace mirrord

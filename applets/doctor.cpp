@@ -13,6 +13,7 @@
 #include "applets/json_text.h"
 #include "applets/latency.h"
 #include "applets/progress.h"
+#include "applets/target_source.h"
 
 namespace mirrord {
 namespace {
@@ -139,10 +140,9 @@ void run(DoctorReport& report, const ExecFlags& flags) {
   }
   using config::TargetKind;
   const TargetKind kind = config->target.kind;
-  const bool is_in_cluster = kind == TargetKind::kKubernetes ||
-                             (kind == TargetKind::kTargetless && !config->target.is_explicit);
-  check_kernel(report, !is_in_cluster && kind != TargetKind::kAddress, kind == TargetKind::kDemo);
-  if (is_in_cluster) {
+  const bool uses_cluster = is_in_cluster(*config);
+  check_kernel(report, !uses_cluster && kind != TargetKind::kAddress, kind == TargetKind::kDemo);
+  if (uses_cluster) {
     check_cluster(report, *config);
   } else {
     report.add({"cluster", CheckState::kSkipped, "the target is not in one", {}});

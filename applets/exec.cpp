@@ -29,6 +29,7 @@
 #include "applets/load_check.h"
 #include "applets/private_directory.h"
 #include "applets/program.h"
+#include "applets/target_source.h"
 
 namespace mirrord {
 namespace {
@@ -117,35 +118,6 @@ class SessionDirectory {
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 
-bool is_in_cluster(const config::ResolvedConfig& config) {
-  return config.target.kind == config::TargetKind::kKubernetes ||
-         (config.target.kind == config::TargetKind::kTargetless && has_cluster(config));
-}
-
-// Of what is not in a cluster.
-intproxy::AgentSource agent_source(const config::Target& target) {
-  intproxy::AgentSource source;
-  switch (target.kind) {
-    case config::TargetKind::kAddress:
-      source.address = target.address;
-      break;
-    case config::TargetKind::kProcess:
-      source.command = {"agent", "process", "--pid", std::to_string(target.pid)};
-      break;
-    case config::TargetKind::kContainer:
-      source.command = {"agent", "container", target.name};
-      break;
-    case config::TargetKind::kDemo:
-      source.command = {"demo", "--internal-agent"};
-      break;
-    case config::TargetKind::kTargetless:
-    case config::TargetKind::kKubernetes:
-      source.command = {"agent", "targetless"};
-      break;
-  }
-  return source;
-}
-
 // Settings that an agent which the session starts reads from its environment; taken back at the end.
 class AgentVariables {
  public:
@@ -211,7 +183,7 @@ intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
   };
   intproxy::SessionOptions options;
   options.directory = directory;
-  options.agent = agent_source(config.target);
+  options.agent = local_source(config.target);
   options.log_file = config.proxy.log_destination;
   options.connect_timeout = bounded(config.agent.startup_timeout_seconds);
   options.start_idle_timeout = bounded(config.proxy.start_idle_timeout_seconds);

@@ -16,6 +16,7 @@
 #include "applets/intproxy/forwarder.h"
 #include "applets/port_mapping.h"
 #include "applets/progress.h"
+#include "net/leave.h"
 
 namespace mirrord {
 namespace {
@@ -141,6 +142,17 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
   net::Loop loop;
   bool is_over = false;
   Status result;
+  // The first signal ends in good order, also during a start that takes long; the next one at once.
+  const auto stop = [&] {
+    if (is_over) {
+      leave(1);
+    }
+    is_over = true;
+    loop.stop();
+  };
+  const net::SignalWatcher interrupt(loop, SIGINT, stop);
+  const net::SignalWatcher terminate(loop, SIGTERM, stop);
+  const net::SignalWatcher hang_up(loop, SIGHUP, stop);
   AgentClient client(loop);
   std::unique_ptr<intproxy::Forwarder> forwarder;
   MIRRORD_CHECK_STATUS(client.open(config, progress,
@@ -161,13 +173,6 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
   forwarder = std::make_unique<intproxy::Forwarder>(loop, client.link(), warn);
   MIRRORD_CHECK_STATUS(listen_all(*forwarder, arguments.mappings));
   progress.success("Ready!");
-  const auto stop = [&] {
-    is_over = true;
-    loop.stop();
-  };
-  const net::SignalWatcher interrupt(loop, SIGINT, stop);
-  const net::SignalWatcher terminate(loop, SIGTERM, stop);
-  const net::SignalWatcher hang_up(loop, SIGHUP, stop);
   while (!is_over) {
     loop.run();
   }
