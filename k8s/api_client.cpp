@@ -44,6 +44,16 @@ bool is_before_sending(CURLcode code) {
          code == CURLE_SSL_CONNECT_ERROR;
 }
 
+// The system's own word for why there is no connection, else libcurl's.
+std::string reason_of(const Transfer& transfer, CURLcode code) {
+  long error_number = 0;
+  curl_easy_getinfo(transfer.handle.get(), CURLINFO_OS_ERRNO, &error_number);
+  if (code == CURLE_COULDNT_CONNECT && error_number != 0) {
+    return system_error("connect", static_cast<int>(error_number)).what.substr(9);
+  }
+  return transfer.reason.data();
+}
+
 bool is_lost_connection(CURLcode code) {
   return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
          code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
@@ -277,7 +287,7 @@ void ApiClient::Impl::attempt_ended(const TransferPointer& transfer, CURLcode co
     fail(transfer,
          request_error(config, transfer->request, ErrorCode::kPeer, "the answer is too large"));
   } else if (code != CURLE_OK) {
-    fail(transfer, transfer_error(config, transfer->request, code, transfer->reason.data()));
+    fail(transfer, transfer_error(config, transfer->request, code, reason_of(*transfer, code)));
   } else if (transfer->status / 100 != 2) {
     fail(transfer, answer_error(config, transfer->request, transfer->status, transfer->body));
   } else if (transfer->kind == Transfer::Kind::kStream) {

@@ -85,6 +85,10 @@ std::string hint_of_answer(const ClientConfig& config, const ApiRequest& request
   }
   // Admission refuses with 403 too, and then a rule would not help.
   const bool is_authorization = message.find(" cannot ") != std::string_view::npos;
+  if (status == 403 && message.find("\"system:anonymous\"") != std::string_view::npos) {
+    return "The user of " + of_context(config) +
+           " has no credentials that the server knows: log in to the cluster.";
+  }
   if (status == 403 && is_authorization) {
     return missing_rule(request);
   }
@@ -97,7 +101,7 @@ struct TransferKind {
   std::string_view why;
 };
 constexpr std::array kTransferKinds{
-    TransferKind{CURLE_COULDNT_CONNECT, ErrorCode::kDisconnected, "the connection was refused"},
+    TransferKind{CURLE_COULDNT_CONNECT, ErrorCode::kDisconnected, "cannot connect"},
     TransferKind{CURLE_COULDNT_RESOLVE_HOST, ErrorCode::kNotFound, "the host has no address"},
     TransferKind{CURLE_COULDNT_RESOLVE_PROXY, ErrorCode::kNotFound, "the proxy has no address"},
     TransferKind{CURLE_PROXY, ErrorCode::kDisconnected, "the proxy does not connect us"},
@@ -111,12 +115,27 @@ constexpr std::array kTransferKinds{
     TransferKind{CURLE_PEER_FAILED_VERIFICATION, ErrorCode::kPeer,
                  "the server's certificate is not trusted"},
     TransferKind{CURLE_SSL_CONNECT_ERROR, ErrorCode::kPeer, "no TLS connection"},
-    TransferKind{CURLE_SSL_CERTPROBLEM, ErrorCode::kConfig, "the client certificate or its key"},
+    TransferKind{CURLE_SSL_CERTPROBLEM, ErrorCode::kConfig,
+                 "a certificate or its key cannot be used"},
     TransferKind{CURLE_SSL_CACERT_BADFILE, ErrorCode::kConfig, "the certificate authorities"},
     TransferKind{CURLE_TOO_LARGE, ErrorCode::kPeer, "the answer is too large"},
 };
 
-std::string hint_of_transfer(const ClientConfig& config, CURLcode code) {
+std::string proxy_of(const ClientConfig& config) {
+  std::string proxy = config.proxy;
+  const std::size_t begin = proxy.find("://");
+  const std::size_t end = proxy.rfind('@');
+  if (end != std::string::npos) {  // a password is nobody's business
+    const std::size_t from = begin == std::string::npos ? 0 : begin + 3;
+    proxy.erase(from, end + 1 - from);
+  }
+  return proxy;
+}
+
+std::string hint_of_transfer(const ClientConfig& config, CURLcode code, std::string_view reason) {
+  if (code == CURLE_SSL_CERTPROBLEM && reason.find("ca cert") != std::string_view::npos) {
+    code = CURLE_SSL_CACERT_BADFILE;
+  }
   switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
       return "Correct `certificate-authority` of the kubeconfig, or set "
@@ -128,13 +147,13 @@ std::string hint_of_transfer(const ClientConfig& config, CURLcode code) {
       return "Check `certificate-authority` of the cluster of " + of_context(config) + ".";
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_PROXY:
-      return "The proxy is " + config.proxy + "; check it, or set `use_proxy` to false.";
+      return "The proxy is " + proxy_of(config) + "; check it, or set `use_proxy` to false.";
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_OPERATION_TIMEDOUT:
       return "Check that the server of " + of_context(config) +
              " runs and can be reached from here" +
-             (config.proxy.empty() ? "." : " through the proxy " + config.proxy + ".");
+             (config.proxy.empty() ? "." : " through the proxy " + proxy_of(config) + ".");
     default:
       return {};
   }
@@ -235,7 +254,7 @@ ApiError transfer_error(const ClientConfig& config, const ApiRequest& request, C
   const std::string detail(reason.empty() ? std::string_view(curl_easy_strerror(code)) : reason);
   why += " (" + quoted(detail) + ")";
   ApiError error = request_error(config, request, is_known ? kind->error : ErrorCode::kPeer, why);
-  error.hint = hint_of_transfer(config, code);
+  error.hint = hint_of_transfer(config, code, reason);
   return error;
 }
 

@@ -141,16 +141,21 @@ std::vector<std::string> usual_kubeconfig_files() {
   return files;
 }
 
+Status merge_kubeconfig(Kubeconfig& into, std::string bytes, const std::string& file) {
+  MIRRORD_TRY(text, net::to_utf8(std::move(bytes), file));
+  MIRRORD_TRY(documents, parse_yaml_documents(text, file));
+  for (const Json& document : documents) {
+    MIRRORD_CHECK_STATUS(take_document(into, document.view(), file));
+  }
+  return {};
+}
+
 Result<Kubeconfig> read_kubeconfig(const std::vector<std::string>& files) {
   Kubeconfig config;
   config.files = files;
   for (const std::string& file : files) {
     MIRRORD_TRY(bytes, read_file(file));
-    MIRRORD_TRY(text, net::to_utf8(std::move(bytes), file));
-    MIRRORD_TRY(documents, parse_yaml_documents(text, file));
-    for (const Json& document : documents) {
-      MIRRORD_CHECK_STATUS(take_document(config, document.view(), file));
-    }
+    MIRRORD_CHECK_STATUS(merge_kubeconfig(config, std::move(bytes), file));
   }
   return config;
 }

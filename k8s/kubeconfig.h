@@ -38,6 +38,9 @@ std::vector<std::string> split_path_list(std::string_view list);
 // Which files kubectl reads: those of $KUBECONFIG that exist, or ~/.kube/config. May be empty.
 std::vector<std::string> usual_kubeconfig_files();
 
+// Adds what a file holds, in UTF-8 or UTF-16; of equal names the first one counts.
+Status merge_kubeconfig(Kubeconfig& into, std::string bytes, const std::string& file);
+
 // Reads all of them; of equal names the first one counts.
 Result<Kubeconfig> read_kubeconfig(const std::vector<std::string>& files);
 

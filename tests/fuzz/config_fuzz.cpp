@@ -7,6 +7,7 @@
 #include "applets/config/resolve.h"
 #include "applets/config/settings_file.h"
 #include "applets/config/toml.h"
+#include "applets/config/yaml.h"
 
 using namespace mirrord;
 using namespace mirrord::config;
@@ -21,9 +22,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto rendered = render_template(text, context);
   if (!rendered)
     return 0;
-  // The first byte chooses the language, as the name's ending does.
-  auto root =
-      rendered->starts_with('{') ? parse_json(*rendered, "fuzz") : parse_toml(*rendered, "fuzz");
+  // The first bytes choose the language, as the name's ending does.
+  auto root = rendered->starts_with('{')     ? parse_json(*rendered, "fuzz")
+              : rendered->starts_with("---") ? parse_yaml(*rendered, "fuzz")
+                                             : parse_toml(*rendered, "fuzz");
   if (!root)
     return 0;
   const File file{"fuzz", *rendered, std::move(*root)};

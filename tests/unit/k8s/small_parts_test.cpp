@@ -1,4 +1,5 @@
 // tests/unit/k8s/small_parts_test.cpp — JSON, times, Base64, URLs, proxies, API paths and errors.
+#include <curl/curl.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -160,6 +161,24 @@ TEST(ApiErrors, NameTheMissingRule) {
   EXPECT_EQ(error.hint,
             "Have a ClusterRole bound to you that has the rule: apiGroups [\"\"], resources "
             "[\"nodes\"], verbs [\"get\"].");
+}
+
+TEST(ApiErrors, OfTransfersHaveTheirHints) {
+  ClientConfig config{.server = "https://h", .context = "work", .proxy = "http://me:word@p:3128"};
+  const ApiRequest request{.path = "/version"};
+  const auto hint = [&](CURLcode code, std::string_view reason = {}) {
+    return transfer_error(config, request, code, reason).hint;
+  };
+  EXPECT_EQ(hint(CURLE_COULDNT_CONNECT),
+            "Check that the server of the context `work` runs and can be reached from here through "
+            "the proxy http://p:3128.");
+  EXPECT_NE(hint(CURLE_PEER_FAILED_VERIFICATION).find("`accept_invalid_certificates`"),
+            std::string::npos);
+  EXPECT_NE(hint(CURLE_SSL_CERTPROBLEM, "Error parsing private key").find("`client-key`"),
+            std::string::npos);
+  EXPECT_NE(
+      hint(CURLE_SSL_CERTPROBLEM, "Error importing ca cert blob").find("`certificate-authority`"),
+      std::string::npos);
 }
 
 TEST(ApiErrors, QuoteWhatIsNoStatus) {
