@@ -417,7 +417,7 @@ void ApiClient::Impl::deliver_lines(const TransferPointer& transfer, bool is_end
       transfer->handlers.opened();
     }
   }
-  const std::string body = std::exchange(transfer->body, {});
+  std::string body = std::exchange(transfer->body, {});
   if (transfer->handlers.piece) {
     if (!body.empty()) {
       transfer->handlers.piece(body);
@@ -438,7 +438,8 @@ void ApiClient::Impl::deliver_lines(const TransferPointer& transfer, bool is_end
     transfer->handlers.line(std::string_view(body).substr(begin));
     return;
   }
-  transfer->body = body.substr(begin);
+  body.erase(0, begin);
+  transfer->body = std::move(body);
   transfer->scanned = transfer->body.size();
   if (transfer->body.size() > Transfer::kMaxLine) {
     transfer->body.clear();

@@ -91,16 +91,19 @@ TestApiServer::TestApiServer(Handler handler)
   accepting_ = std::thread([this] {
     while (!is_over_) {
       Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (!socket || is_over_) {
-        continue;
+      if (socket && !is_over_) {
+        adopt(std::move(socket));
       }
-      ++connection_count_;
-      const std::lock_guard lock(mutex_);
-      const int fd = socket.get();
-      sockets_.push_back(std::move(socket));
-      threads_.emplace_back([this, fd] { serve(fd); });
     }
   });
+}
+
+void TestApiServer::adopt(Fd socket) {
+  ++connection_count_;
+  const std::lock_guard lock(mutex_);
+  const int fd = socket.get();
+  sockets_.push_back(std::move(socket));
+  threads_.emplace_back([this, fd] { serve(fd); });
 }
 
 TestApiServer::~TestApiServer() {

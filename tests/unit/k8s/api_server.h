@@ -51,6 +51,7 @@ class TestApiServer {
   [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   [[nodiscard]] std::uint16_t port() const { return port_; }
   std::vector<TestRequest> requests();
+  void adopt(Fd socket);  // serves a connection that came by another way
   int connection_count() const { return connection_count_; }
 
  private:
