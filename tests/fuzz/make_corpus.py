@@ -63,3 +63,17 @@ condition = field(2, field(1, b"Ready") + field(2, b"True"))
 item = field(1, field(1, b"a")) + field(2, field(2, field(1, b"app"))) + field(3, condition)
 write("cluster_objects_fuzz", 10, b"k8s\0" + field(1, field(1, b"v1")) + field(2, field(2, item)))
 write("cluster_objects_fuzz", 11, b"label/b=2,a=1/container/c")
+
+
+def frame(payload, opcode=2):
+    return bytes([0x80 | opcode, len(payload)]) + payload
+
+
+# Port-forwards to port 8080, after the two bytes that choose the protocol and the pieces.
+greeting = frame(b"\0\x90\x1f") + frame(b"\1\x90\x1f")
+spdy = (b"\x80\3\0\2\0\0\0\4\0\0\0\1" + b"\x80\3\0\2\0\0\0\4\0\0\0\3" + b"\0\0\0\3\0\0\0\5hello" +
+        b"\x80\3\0\6\0\0\0\4\0\0\0\2" + b"\0\0\0\1\0\0\0\4oops" + b"\0\0\0\3\1\0\0\0" + b"\0\0\0\1\1\0\0\0")
+write("tunnel_fuzz", 0, b"\0\5" + greeting + frame(b"\0hello") + frame(b"ping", 9) + frame(b"\1refused") +
+      frame(b"\3\xe8bye", 8))
+write("tunnel_fuzz", 1, b"\1\7" + frame(spdy[:30]) + frame(spdy[30:]))
+write("tunnel_fuzz", 2, b"\2\3" + spdy)
