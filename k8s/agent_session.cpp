@@ -129,6 +129,13 @@ Result<AgentSessionStream> AgentSession::Impl::open() {
     if (!more.empty()) {
       error.what += "; " + more;
     }
+    if (!request.settings.disabled_capabilities.empty()) {
+      error.hint = "agent.disabled_capabilities takes from it what it may need:";
+      for (const std::string& capability : request.settings.disabled_capabilities) {
+        error.hint += " " + capability;
+      }
+      error.hint += '.';
+    }
     forget_agent();
     return std::unexpected(std::move(error));
   }

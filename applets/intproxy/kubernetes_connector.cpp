@@ -152,11 +152,6 @@ void KubernetesConnector::reopen(milliseconds limit, Done done) {
   submit([limit](k8s::AgentSession& session) { return session.reopen(limit); }, std::move(done));
 }
 
-// A pod may have to be scheduled, its image pulled.
-milliseconds KubernetesConnector::reopen_limit() const {
-  return std::chrono::seconds(60);
-}
-
 void KubernetesConnector::set_events(Events events) {
   shared_->events = std::move(events);
 }

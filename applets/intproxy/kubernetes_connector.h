@@ -35,7 +35,6 @@ class KubernetesConnector final : public AgentConnector {
   void reopen(std::chrono::milliseconds limit, Done done) override;
   [[nodiscard]] bool replaces_agents() const override { return true; }
   void set_events(Events events) override;
-  [[nodiscard]] std::chrono::milliseconds reopen_limit() const override;
 
  private:
   struct Shared;
