@@ -64,7 +64,6 @@ void AgentLine::begin(const PodPort& target) {
 
 void AgentLine::answered() {
   attempt_->is_answered = true;
-  client_.loop().stop();
 }
 
 void AgentLine::try_once() {
@@ -124,7 +123,6 @@ void AgentLine::attempt_failed(Error why) {
   attempt_->settle.stop();
   last_failure_ = std::move(why);
   ++failures_;
-  client_.loop().stop();
   if (!is_final(*last_failure_)) {
     const milliseconds pause = kFirstPause * (1 << std::min(failures_ - 1, 10));
     pause_.start(std::min(pause, kLongestPause), [this] { try_once(); });

@@ -16,6 +16,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
+// The end of a session waits for these: a server that is away does not get much time to come back.
+constexpr milliseconds kAwayLimit{2'000};
+constexpr milliseconds kDeleteLimit{5'000};
 constexpr milliseconds kWatchPatience{24 * 3'600'000};
 
 std::string pod_name(const std::string& name_space, const std::string& name) {
@@ -55,6 +58,7 @@ struct AgentSession::Impl {
   std::optional<StartedAgent> agent;
   std::unique_ptr<AgentLine> line;
   std::unique_ptr<Watch> watch;
+  bool is_server_away = false;   // it did not answer last time
   bool target_was_seen = false;  // by the watch
   bool target_is_leaving = false;
 };
@@ -145,15 +149,18 @@ Result<AgentSessionStream> AgentSession::Impl::open() {
 
 // Whether the agent's container still runs; an error when the server does not say.
 Result<bool> AgentSession::Impl::agent_runs() {
-  auto call = client.begin_get("/api/v1/namespaces/" + escape(agent->name_space) + "/pods/" +
-                               escape(agent->pod));
+  auto call = client.begin(
+      {.path = "/api/v1/namespaces/" + escape(agent->name_space) + "/pods/" + escape(agent->pod),
+       .timeout = kAwayLimit});
   auto pod = call.wait();
   if (!pod) {
     if (pod.error().status == 404) {
       return false;
     }
+    is_server_away = pod.error().status == 0;
     return std::unexpected(Error(std::move(pod.error())));
   }
+  is_server_away = false;
   if ((*pod)["metadata"]["deletionTimestamp"].is_present()) {
     return false;
   }
@@ -253,7 +260,8 @@ void AgentSession::Impl::forget_agent() {
     line->drop();
   }
   if (agent) {
-    [[maybe_unused]] const Status deleted = delete_agent(client, *agent);
+    [[maybe_unused]] const Status deleted =
+        delete_agent(client, *agent, is_server_away ? kAwayLimit : kDeleteLimit);
     agent.reset();
   }
 }

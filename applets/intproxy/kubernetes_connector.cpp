@@ -35,9 +35,15 @@ KubernetesConnector::KubernetesConnector(net::Loop& loop, k8s::AgentSessionReque
 
 KubernetesConnector::~KubernetesConnector() {
   shared_->is_alive = false;
-  is_ending_ = true;
-  worker_loop_->post([this] { worker_loop_->stop(); });
+  end_worker();
   worker_.join();
+}
+
+// Wakes the worker, and breaks nothing off that it waits for: an object that is just being created
+// must be known to be deleted.
+void KubernetesConnector::end_worker() {
+  is_ending_ = true;
+  worker_loop_->post([] {});
 }
 
 // What the session of the cluster says, carried over to the session's own thread.
@@ -90,8 +96,8 @@ void KubernetesConnector::work(k8s::AgentSessionRequest request) {
   alive.start_repeating(kSeldom, [] {});
   k8s::AgentSession session(loop, std::move(request), handlers());
   while (!is_ending_) {
+    loop.run_until([this] { return job_ || is_ending_; });
     if (!job_) {
-      loop.run();
       continue;
     }
     Outcome outcome = std::exchange(job_, {})(session);
@@ -115,7 +121,6 @@ void KubernetesConnector::submit(Job job, Done done) {
   worker_loop_->post([this, job = std::move(job), done = std::move(done)]() mutable {
     job_ = std::move(job);
     job_done_ = std::move(done);
-    worker_loop_->stop();
   });
 }
 
@@ -128,8 +133,7 @@ Result<ReopenedStream> KubernetesConnector::open(Start start, pid_t root) {
   std::unique_ptr<net::FdWatcher> watcher;
   if (root_process.is_open()) {
     watcher = std::make_unique<net::FdWatcher>(loop_, root_process.get(), [&](int) {
-      is_ending_ = true;
-      worker_loop_->post([this] { worker_loop_->stop(); });
+      end_worker();
       watcher->watch(net::FdWatcher::kNone);
       outcome = fail(ErrorCode::kDisconnected, "start the agent: its program has ended");
       loop_.stop();

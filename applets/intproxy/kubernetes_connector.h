@@ -43,6 +43,7 @@ class KubernetesConnector final : public AgentConnector {
 
   void work(k8s::AgentSessionRequest request);
   void submit(Job job, Done done);
+  void end_worker();
   k8s::AgentSession::Handlers handlers();
 
   net::Loop& loop_;

@@ -20,6 +20,10 @@ class Modes(ClusterTest):
     def test_job(self):
         self.expect_remote()
 
+    def test_bare_pod(self):
+        self.expect_remote(config={"agent": {"bare_pod": True}})
+        self.expect_no_agents(15)
+
     def test_ephemeral_container(self):
         self.expect_remote(flags=("--ephemeral-container",))
         # It cannot be removed, but it ends.

@@ -188,7 +188,7 @@ class LocalTest(unittest.TestCase):
         except OSError:
             shutil.copy2(binary, self.mirrord)
         self.env = {name: value for name, value in os.environ.items()
-                    if not name.startswith("MIRRORD")}
+                    if not name.startswith("MIRRORD") and name != "KUBECONFIG"}
         self.env.update({"MIRRORD_PROGRESS_MODE": "off", "XDG_RUNTIME_DIR": self.runtime,
                          "TMPDIR": self.temporary, "TEST_MARK": self.folder, "LC_ALL": "C.UTF-8"})
         self.reports = os.path.join(self.folder, "sanitizer")
