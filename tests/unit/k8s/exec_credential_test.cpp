@@ -2,7 +2,10 @@
 // shell scripts for plugins.
 #include "k8s/exec_credential.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
 
 #include "k8s/auth_provider.h"
 #include "k8s/base64.h"
@@ -149,6 +152,50 @@ TEST_F(ExecPlugins, FailuresAreToldInTheirOwnWords) {
                 "its apiVersion is `other/v1`, the kubeconfig asks for "
                 "`client.authentication.k8s.io/v1`" +
                 hint);
+}
+
+// Puts another descriptor in place of standard input until the end of the test.
+class ScopedInput {
+ public:
+  explicit ScopedInput(int fd) : kept_(::dup(STDIN_FILENO)) { ::dup2(fd, STDIN_FILENO); }
+  ~ScopedInput() { ::dup2(kept_.get(), STDIN_FILENO); }
+  ScopedInput(const ScopedInput&) = delete;
+  ScopedInput& operator=(const ScopedInput&) = delete;
+
+ private:
+  Fd kept_;
+};
+
+TEST_F(ExecPlugins, MayAskTheUserOnATerminal) {
+  int master = -1;
+  int terminal = -1;
+  ASSERT_EQ(::openpty(&master, &terminal, nullptr, nullptr, nullptr), 0);
+  const Fd owned_master(master);
+  const Fd owned_terminal(terminal);
+  const ScopedInput input(terminal);
+  script("read -r word; printf '" + credential(R"({"token":"%s"})") + "' \"$word\"");
+  const auto made =
+      source(R"({"command":"./plugin","interactiveMode":"IfAvailable","apiVersion":")" +
+             std::string(kV1) + "\"}");
+  ASSERT_TRUE(made.has_value());
+  ASSERT_EQ(::write(master, "typed\n", 6), 6);
+  const auto got = (*made)(false);
+  ASSERT_TRUE(got.has_value()) << got.error().what;
+  EXPECT_EQ(got->bearer_token, "typed");
+  EXPECT_NE(folder_.read("info").find(R"("interactive":true)"), std::string::npos);
+}
+
+TEST_F(ExecPlugins, ThatMustAskNeedATerminal) {
+  const Fd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const ScopedInput input(nothing.get());
+  script("true");
+  const auto made = source(R"({"command":"./plugin","interactiveMode":"Always","apiVersion":")" +
+                           std::string(kV1) + "\"}");
+  const auto got = (*made)(false);
+  ASSERT_FALSE(got.has_value());
+  EXPECT_NE(got.error().what.find("must ask the user, and standard input is no terminal"),
+            std::string::npos);
+  EXPECT_EQ(runs(), 0U);
 }
 
 TEST_F(ExecPlugins, ThatAreMissing) {
