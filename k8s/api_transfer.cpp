@@ -16,6 +16,7 @@
 namespace mirrord::k8s {
 namespace {
 
+constexpr long kReadSize = 128 * 1024;
 constexpr long kConnectMs = 15'000;
 constexpr long kIdleSeconds = 15;  // then the kernel asks whether the peer is still there
 constexpr long kProbeSeconds = 5;
@@ -197,6 +198,7 @@ void prepare_attempt(Transfer& transfer, const ClientConfig& config,
   }
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, transfer.lists.headers.get());
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, transfer.reason.data());
+  curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, kReadSize);  // lists are long
   curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, take_header);
   curl_easy_setopt(handle, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_body);
