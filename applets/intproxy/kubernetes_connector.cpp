@@ -12,6 +12,12 @@ namespace mirrord::intproxy {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+constexpr milliseconds kSeldom{3'600'000};
+
+}  // namespace
+
 // Used on the session's thread only.
 struct KubernetesConnector::Shared {
   bool is_alive = true;
@@ -92,7 +98,6 @@ k8s::AgentSession::Handlers KubernetesConnector::handlers() {
 void KubernetesConnector::work(k8s::AgentSessionRequest request) {
   net::Loop& loop = *worker_loop_;
   net::Timer alive(loop);  // a loop without anything to wait for would return
-  constexpr milliseconds kSeldom{3'600'000};
   alive.start_repeating(kSeldom, [] {});
   k8s::AgentSession session(loop, std::move(request), handlers());
   while (!is_ending_) {
@@ -140,6 +145,8 @@ Result<ReopenedStream> KubernetesConnector::open(Start start, pid_t root) {
     });
     watcher->watch(net::FdWatcher::kReadable);
   }
+  net::Timer alive(loop_);  // a loop without anything to wait for would return
+  alive.start_repeating(kSeldom, [] {});
   submit([](k8s::AgentSession& session) { return session.open(); },
          [&](Result<ReopenedStream> stream) {
            outcome = std::move(stream);
