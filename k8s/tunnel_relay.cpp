@@ -15,7 +15,8 @@ namespace {
 using State = UpgradedLine::Transfer::State;
 using Kind = TunnelEvent::Kind;
 
-constexpr std::size_t kInputSize = 256 * 1024;
+constexpr std::size_t kInputSize = 128 * 1024;
+constexpr std::size_t kGathered = 64 * 1024;  // bytes from the connection that are handled at once
 constexpr std::size_t kFrameSize = 64 * 1024;
 constexpr std::size_t kBudget = 1 << 20;
 constexpr std::size_t kMaxReplies = 64;  // a server that pings without listening is not one
@@ -109,13 +110,25 @@ TunnelRelay::Progress TunnelRelay::receive() {
   if (kept > 0) {
     std::memmove(in_.data(), input_.data(), kept);
   }
-  const auto transfer = line_->receive(std::span(in_).subspan(kept));
-  input_ = std::span(in_).first(kept + transfer.count);
-  switch (transfer.state) {
+  // TLS gives a record at a time; several make one delivery, and wake the user once.
+  State state = std::exchange(held_, std::nullopt).value_or(State::kDone);
+  std::size_t filled = kept;
+  while (state == State::kDone && filled < kGathered) {
+    const auto transfer = line_->receive(std::span(in_).subspan(filled));
+    state = transfer.state;
+    filled += transfer.count;
+  }
+  input_ = std::span(in_).first(filled);
+  if (filled > kept) {
+    has_heard_ = true;
+    budget_ -= std::min(budget_, filled - kept);
+    if (state != State::kDone) {
+      held_ = state;
+    }
+    return Progress::kGoOn;
+  }
+  switch (state) {
     case State::kDone:
-      has_heard_ = true;
-      budget_ -= std::min(budget_, transfer.count);
-      return Progress::kGoOn;
     case State::kBlocked:
       return Progress::kWait;
     case State::kEnded:

@@ -75,8 +75,9 @@ class TunnelRelay {
   Options options_;
   Handlers handlers_;
 
-  std::vector<std::byte> in_;             // what the connection has sent…
-  std::span<const std::byte> input_;      // …the part of it that the tunnel has not seen
+  std::vector<std::byte> in_;         // what the connection has sent…
+  std::span<const std::byte> input_;  // …the part of it that the tunnel has not seen
+  std::optional<UpgradedLine::Transfer::State> held_;  // comes after what was received with it
   std::span<const std::byte> for_local_;  // …the part that the local socket has not taken
   std::vector<std::byte> out_;
   std::span<const std::byte> sending_;  // in `out_`, or the first of `replies_`

@@ -76,6 +76,7 @@ struct TlsPump::Impl {
   std::span<const std::byte> raw_left;  // of what came from the peer, not decrypted
   std::vector<std::byte> clear_in = std::vector<std::byte>(kBufferSize);
   std::span<const std::byte> for_plain;
+  int held_code = 0;  // what a read said behind bytes that are delivered first
   std::vector<std::byte> clear_out = std::vector<std::byte>(kBufferSize);
   std::span<const std::byte> for_peer;
 
@@ -280,17 +281,27 @@ void TlsPump::Impl::run_input() {
       go_on.start(milliseconds(0), [this] { run(); });
       return;
     }
-    const int code =
-        mbedtls_ssl_read(&ssl, reinterpret_cast<unsigned char*>(clear_in.data()), clear_in.size());
-    if (code > 0) {
-      for_plain = std::span(clear_in).first(static_cast<std::size_t>(code));
-      budget -= std::min(budget, for_plain.size());
-    } else if (code == MBEDTLS_ERR_SSL_WANT_READ) {
+    int code = std::exchange(held_code, 0);
+    if (code == 0) {
+      // A record at a time; several make one delivery, and wake the user once.
+      std::size_t filled = 0;
+      do {
+        code = mbedtls_ssl_read(&ssl, reinterpret_cast<unsigned char*>(clear_in.data()) + filled,
+                                clear_in.size() - filled);
+        filled += static_cast<std::size_t>(std::max(code, 0));
+      } while (code > 0 && filled < clear_in.size());
+      if (filled > 0) {
+        for_plain = std::span(clear_in).first(filled);
+        budget -= std::min(budget, filled);
+        held_code = std::min(code, 0);
+        continue;
+      }
+    }
+    if (code == MBEDTLS_ERR_SSL_WANT_READ || code == MBEDTLS_ERR_SSL_WANT_WRITE) {
+      wants_to_send = code == MBEDTLS_ERR_SSL_WANT_WRITE;
       return;
-    } else if (code == MBEDTLS_ERR_SSL_WANT_WRITE) {
-      wants_to_send = true;
-      return;
-    } else if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
+    }
+    if (code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
       peer_has_ended = true;
       ::shutdown(plain.get(), SHUT_WR);
     } else if (code != MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
