@@ -18,7 +18,7 @@ using Type = YamlNode::Type;
 
 constexpr int kDeepest = 100;
 // Aliases can make a short text stand for a huge value.
-constexpr std::size_t kMostValues = 500'000;
+constexpr std::size_t kMostValues = 100'000;
 constexpr std::size_t kMostBytes = std::size_t{64} * 1024 * 1024;
 
 // Where libyaml's lines begin, to turn its marks (which count characters) into byte offsets.

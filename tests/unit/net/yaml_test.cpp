@@ -120,7 +120,7 @@ TEST(Yaml, AliasesCannotStandForMoreThanIsBearable) {
     nested += "&n" + std::to_string(i) + " [";
   std::string wide(90, ']');
   std::string many = nested + "x";
-  for (int i = 0; i < 20'000; ++i)
+  for (int i = 0; i < 5'000; ++i)
     many += ",x";
   EXPECT_NE(parsed(many + wide).find("it stands for too many values"), std::string::npos);
 }
