@@ -266,14 +266,16 @@ Json pod_spec(const AgentPlan& plan) {
 }  // namespace
 
 Json job_manifest(const AgentPlan& plan) {
-  return Json::object(
-      {{"apiVersion", "batch/v1"},
-       {"kind", "Job"},
-       {"metadata", metadata(plan, true)},
-       {"spec", Json::object({{"ttlSecondsAfterFinished", std::int64_t{plan.settings.ttl_seconds}},
-                              {"backoffLimit", 0},
-                              {"template", Json::object({{"metadata", metadata(plan, false)},
-                                                         {"spec", pod_spec(plan)}})}})}});
+  Json spec = Json::object({{"ttlSecondsAfterFinished", std::int64_t{plan.settings.ttl_seconds}},
+                            {"backoffLimit", 0},
+                            {"template", Json::object({{"metadata", metadata(plan, false)},
+                                                       {"spec", pod_spec(plan)}})}});
+  if (plan.deadline_seconds > 0)
+    spec.set("activeDeadlineSeconds", std::int64_t{plan.deadline_seconds});
+  return Json::object({{"apiVersion", "batch/v1"},
+                       {"kind", "Job"},
+                       {"metadata", metadata(plan, true)},
+                       {"spec", std::move(spec)}});
 }
 
 Json pod_manifest(const AgentPlan& plan) {

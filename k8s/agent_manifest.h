@@ -32,6 +32,7 @@ struct AgentPlan {
   bool takes_traffic = false;   // incoming traffic is stolen or mirrored: needs NET_ADMIN
   std::string tls_certificate;  // PEM that the agent trusts and asks its client for; empty: no TLS
   std::uint64_t idle_ttl_seconds = 0;  // the agent stays this long without a client
+  std::uint32_t deadline_seconds = 0;  // the job ends then in any case; 0: never
 };
 
 struct AgentPlanRequest {

@@ -8,6 +8,7 @@
 #include "k8s/agent_line.h"
 #include "k8s/agent_manifest.h"
 #include "k8s/resolve_target.h"
+#include "k8s/start_deadline.h"
 #include "k8s/watch.h"
 
 namespace mirrord::k8s {
@@ -36,6 +37,7 @@ struct AgentSession::Impl {
   Status start(bool is_first);
   Result<AgentSessionStream> connect(milliseconds limit);
   Result<bool> agent_runs();
+  [[nodiscard]] std::string likely_name_space() const;
   void watch_target();
   void target_leaves(std::string_view what);
   void forget_agent();
@@ -56,6 +58,7 @@ struct AgentSession::Impl {
   ApiClient client;
   std::optional<TargetPod> target;
   std::optional<StartedAgent> agent;
+  std::unique_ptr<StartDeadline> deadline;
   std::unique_ptr<AgentLine> line;
   std::unique_ptr<Watch> watch;
   bool is_server_away = false;   // it did not answer last time
@@ -63,9 +66,18 @@ struct AgentSession::Impl {
   bool target_is_leaving = false;
 };
 
+// Where the agent will be, for a question that is asked before that is settled.
+std::string AgentSession::Impl::likely_name_space() const {
+  const std::string& wanted = request.target.kind == TargetKind::kTargetless
+                                  ? request.target_name_space
+                                  : request.settings.name_space;
+  return wanted.empty() ? client.config().name_space : wanted;
+}
+
 // Finds the target and starts an agent for it.
 Status AgentSession::Impl::start(bool is_first) {
   const Clock::time_point began = Clock::now();
+  deadline = std::make_unique<StartDeadline>(client, likely_name_space());
   std::optional<TargetPod> found;
   if (request.target.kind != TargetKind::kTargetless) {
     MIRRORD_TRY(pod, resolve_target(client, request.target, request.target_name_space));
@@ -88,6 +100,10 @@ Status AgentSession::Impl::start(bool is_first) {
   }
   line = std::make_unique<AgentLine>(client, std::move(identity));
   MIRRORD_TRY(plan, plan_agent(std::move(planning)));
+  if (plan.kind == AgentKind::kJob) {
+    plan.deadline_seconds =
+        deadline->seconds(plan.name_space, plan.settings.startup_timeout_seconds);
+  }
   const Clock::time_point asked = Clock::now();
   StartOptions options;
   if (is_first) {
@@ -121,6 +137,7 @@ Result<AgentSessionStream> AgentSession::Impl::connect(milliseconds limit) {
     return std::unexpected(std::move(socket.error()));
   }
   timed("port-forward", began);
+  deadline->lift(*agent);
   return stream_of(std::move(*socket));
 }
 

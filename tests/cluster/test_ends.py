@@ -56,6 +56,20 @@ class Ends(ClusterTest):
         self.assertEqual(-signal.SIGINT, process.wait(10))
         self.expect_no_agents(15)
 
+    def test_job_has_an_end_of_its_own_until_the_agent_serves(self):
+        start = self.start_remote("true", target="deployment/web", env={"MIRRORD_AGENT_IMAGE": "no-such/image:1"})
+        self.assertTrue(wait_until(self.agents, 20, 0.02))
+        self.assertTrue(self.deadlines()[0])
+        start.wait(60)
+        self.expect_no_agents(15)
+        process = self.start_session()
+        self.assertTrue(wait_until(lambda: self.deadlines() == [None], 20, 0.1))
+        process.communicate(b"\n", timeout=20)
+
+    def deadlines(self):
+        return [job["spec"].get("activeDeadlineSeconds")
+                for job in self.list("Job", query="labelSelector=app%3Dmirrord")]
+
     def test_failed_program(self):
         out, _ = self.run_remote("sh", "-c", "exit 7", target="deployment/web", status=7)
         self.assertEqual(b"", out)
