@@ -126,7 +126,8 @@ std::string to_text(const TargetPath& path) {
     for (std::size_t i = 0; i < path.labels.size(); ++i)
       text += (i == 0 ? "" : ",") + path.labels[i].first + "=" + path.labels[i].second;
   } else {
-    text = std::string(find_kind(path.kind)->word) + "/" + path.name;
+    const KindInfo* kind = find_kind(path.kind);
+    text = std::string(kind == nullptr ? "unknown" : kind->word) + "/" + path.name;
   }
   return path.container.empty() ? text : text + std::string(kContainerPart) + path.container;
 }
