@@ -252,7 +252,7 @@ class AgentLink {
   std::uint64_t connection_ = 0;
   // While files are opened again on a new stream.
   struct Restoring {
-    std::size_t remaining = 1;  // files, and one for the beginning itself
+    std::size_t remaining;  // files, and one for the beginning itself
     Restored result;
   };
   std::optional<Restoring> restoring_;

@@ -143,7 +143,7 @@ void AgentLink::resume(Fd socket, std::string peer_name,
 }
 
 void AgentLink::begin_restore() {
-  restoring_.emplace();
+  restoring_ = Restoring{.remaining = 1, .result = {}};
   std::vector<proto::u64> numbers;
   for (const auto& [number, record] : descriptors_.records()) {
     numbers.push_back(number);
