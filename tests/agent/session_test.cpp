@@ -350,12 +350,6 @@ TEST(AgentStart, AWrongCommandLineExitsWithTwo) {
   EXPECT_EQ(run_agent({"--stream-fd", "0", "targetless"}).status, 2) << "no socket";
 }
 
-TEST(AgentStart, TlsIsRefusedClearly) {
-  const Failure failure = run_agent({"--operator-tls-cert-pem", "x", "targetless"});
-  EXPECT_EQ(failure.status, 1);
-  EXPECT_NE(failure.text.find("not available yet"), std::string::npos) << failure.text;
-}
-
 TEST(AgentStart, APortInUseIsNamed) {
   ListeningAgent first({}, {"targetless"});
   const Failure failure = run_agent({"-l", std::to_string(first.port), "targetless"});
