@@ -1,5 +1,6 @@
 # tests/local/support.py — a pod to run programs against, and a check that nothing stays behind.
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -288,15 +289,16 @@ def build_once(name, sources, make):
     for source in sources:
         digest.update(read_file(os.path.join(APPS, source)))
     folder = os.path.join(APP_CACHE, "%s-%s" % (name, digest.hexdigest()[:12]))
-    if not os.path.exists(os.path.join(folder, ".done")):
-        os.makedirs(APP_CACHE, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix=name + ".", dir=APP_CACHE)
-        make(scratch)
-        write_file(os.path.join(scratch, ".done"), b"")
-        try:
+    os.makedirs(APP_CACHE, exist_ok=True)
+    # Tests run side by side: one builds, the others wait for it.
+    with open(os.path.join(APP_CACHE, name + ".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(os.path.join(folder, ".done")):
+            scratch = tempfile.mkdtemp(prefix=name + ".", dir=APP_CACHE)
+            make(scratch)
+            write_file(os.path.join(scratch, ".done"), b"")
+            shutil.rmtree(folder, ignore_errors=True)
             os.rename(scratch, folder)
-        except OSError:  # another test was quicker
-            shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
