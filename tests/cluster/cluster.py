@@ -92,17 +92,20 @@ class Cluster:
     def request(self, method, path, body=None, kind="application/json"):
         headers = {"Content-Type": kind} if body is not None else {}
         data = json.dumps(body) if isinstance(body, (dict, list)) else body
-        for attempt in range(3):
+        failures = 0
+        for _ in range(60):
             try:
                 self.connection.request(method, path, data, headers)
                 answer = self.connection.getresponse()
                 content = answer.read()
-                break
+                if answer.status != 429:  # "later": a new kind's storage is being made, for one
+                    break
             except (http.client.HTTPException, OSError):
                 self.connection.close()
-                if attempt == 2:
+                failures += 1
+                if failures == 3:
                     raise
-                time.sleep(0.5)
+            time.sleep(0.5)
         try:
             value = json.loads(content)
         except ValueError:
@@ -135,7 +138,7 @@ def the_cluster():
 
 
 # A service answers a moment after it was made.
-FETCH = "curl -s --max-time 20 --retry 10 --retry-connrefused --retry-delay 1 "
+FETCH = "curl -s --max-time 20 --retry 10 --retry-all-errors --retry-delay 1 "
 
 # Where objects of a kind live: group and version, plural.
 KINDS = {
