@@ -11,6 +11,7 @@
 #include "k8s/base64.h"
 #include "k8s/client_config.h"
 #include "k8s/credential_source.h"
+#include "tests/support/kernel.h"
 #include "tests/unit/k8s/api_server.h"
 #include "tests/unit/k8s/temporary_folder.h"
 
@@ -199,6 +200,9 @@ TEST_F(ExecPlugins, ThatMustAskNeedATerminal) {
 }
 
 TEST_F(ExecPlugins, ThatAreMissing) {
+  if (!mirrord::test::has_openat2()) {
+    GTEST_SKIP() << "qemu-user cannot tell a failed posix_spawn(3) from status 127";
+  }
   auto made = source(
       R"({"command":"no-such-plugin-here","interactiveMode":"Never","installHint":"Get it from the shop.\n"})");
   auto got = (*made)(false);
