@@ -3,24 +3,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <string_view>
 #include <vector>
 
-#include "applets/abandoned_sessions.h"
 #include "applets/config/load.h"
 #include "net/fd.h"
+#include "net/random.h"
 
 namespace mirrord {
 namespace {
 
 // sockaddr_un holds 108 bytes; the session's id and the socket's name follow.
 constexpr std::size_t kLongestSessionParent = 70;
+constexpr std::size_t kSessionNameBytes = 6;
 
 std::string variable(const char* name) {
   return config::process_environment(name).value_or("");
@@ -33,18 +32,6 @@ std::string temporary_parent() {
 void make_parents(const std::string& path) {
   for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
     mkdir(path.substr(0, at).c_str(), 0700);
-}
-
-std::string random_name() {
-  std::array<unsigned char, 6> bytes{};
-  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-    return std::to_string(getpid());
-  std::string name;
-  for (const unsigned char byte : bytes) {
-    name += "0123456789abcdef"[byte >> 4];
-    name += "0123456789abcdef"[byte & 15];
-  }
-  return name;
 }
 
 // LD_PRELOAD's list is separated by spaces and colons.
@@ -88,8 +75,7 @@ Result<std::string> make_session_directory() {
       last = made.error();
       continue;
     }
-    remove_abandoned_sessions(parent);
-    const std::string path = parent + "/" + random_name();
+    const std::string path = parent + "/" + net::random_hex(kSessionNameBytes);
     if (mkdir(path.c_str(), 0700) == 0)
       return path;
     last = system_error("making the session's directory `" + path + "`", errno);

@@ -389,6 +389,7 @@ inline constexpr char kInheritedVariable[] = "MIRRORD_INHERITED";  // key and fd
 inline constexpr char kSettingsFile[] = "settings";
 inline constexpr char kSlotsFile[] = "slots";
 inline constexpr char kSocketFile[] = "intproxy.sock";
+inline constexpr char kNewSocketFile[] = "intproxy.sock.new";  // until it listens
 
 // clang-format on
 

@@ -46,14 +46,23 @@ SemVer own_version() {
   return *SemVer::parse(kProtocolVersion);
 }
 
-SemVer client_version() {
+SemVer client_version(std::string_view key) {
   SemVer version = own_version();
   version.build = kFlight;
+  if (!key.empty())
+    version.build.append(".").append(key);
   return version;
 }
 
 bool speaks_flight(const SemVer& version) {
-  return version.build == kFlight;
+  const std::string_view build = version.build;
+  return build.substr(0, build.find('.')) == kFlight;
+}
+
+std::string_view client_key(const SemVer& version) {
+  const std::string_view build = version.build;
+  return speaks_flight(version) && build.size() > kFlight.size() ? build.substr(kFlight.size() + 1)
+                                                                 : std::string_view();
 }
 
 std::weak_ordering compare(const SemVer& a, const SemVer& b) {

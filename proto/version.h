@@ -12,15 +12,20 @@ namespace mirrord::proto {
 inline constexpr std::string_view kProtocolVersion = "1.29.0";
 
 // Our own peers know each other by the build metadata of the negotiated version: the client
-// announces it, the agent answers with it only then. Foreign peers ignore build metadata.
+// announces it, the agent answers with it only then. Foreign peers ignore build metadata. A client
+// may add a key ("flight.5f0c…"): the one that it has again when it comes back after its connection
+// broke.
 inline constexpr std::string_view kFlight = "flight";
 
 // What a client without a handshake is taken for.
 inline constexpr std::string_view kVersionWithoutHandshake = "1.2.2";
 
-SemVer own_version();     // 1.29.0
-SemVer client_version();  // 1.29.0+flight, what our client announces
+SemVer own_version();  // 1.29.0
+// 1.29.0+flight or, with a key of letters and digits, 1.29.0+flight.KEY: what our client announces.
+SemVer client_version(std::string_view key = {});
 bool speaks_flight(const SemVer& version);
+// The key of the client that announces `version`, empty without one.
+std::string_view client_key(const SemVer& version);
 
 // Precedence of SemVer 2; build metadata does not count.
 std::weak_ordering compare(const SemVer& a, const SemVer& b);

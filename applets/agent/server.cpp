@@ -159,21 +159,50 @@ void Server::welcome(Fd socket, std::string name) {
 
 void Server::add(std::uint64_t id, Fd socket, std::string name) {
   timer_.stop();
-  missing_ = std::max(missing_ - 1, 0);  // perhaps one of them: clients do not say who they are
-  sessions_.emplace(id, std::make_unique<Session>(loop_, target_, std::move(socket),
-                                                  std::move(name), [this, id] { remove(id); }));
+  sessions_.emplace(
+      id, std::make_unique<Session>(loop_, target_, std::move(socket), std::move(name),
+                                    Session::Handlers{.known = [this, id] { identify(id); },
+                                                      .ended = [this, id] { remove(id); }}));
+}
+
+// Whoever comes back is missing no longer, and what is left of its broken connection goes: the agent
+// may learn of the break after the return.
+void Server::identify(std::uint64_t id) {
+  const std::string key(sessions_.at(id)->client_key());
+  if (key.empty()) {
+    missing_strangers_ = std::max(missing_strangers_ - 1, 0);  // perhaps one of them
+    return;
+  }
+  missing_.erase(key);
+  for (const auto& [other, session] : sessions_) {
+    if (other != id && session->client_key() == key)
+      remove(other);
+  }
+}
+
+void Server::note_missing(const Session& session) {
+  if (session.has_said_goodbye() || limits_.reconnect.count() == 0)
+    return;
+  const std::string key(session.client_key());
+  const bool is_back = !key.empty() && std::ranges::any_of(sessions_, [&](const auto& entry) {
+    return entry.second.get() != &session && entry.second->client_key() == key;
+  });
+  if (is_back)
+    return;
+  if (key.empty())
+    ++missing_strangers_;
+  else
+    missing_.insert(key);
+  missing_until_ms_ = loop_.now_ms() + static_cast<std::uint64_t>(limits_.reconnect.count()) * 1000;
 }
 
 void Server::remove(std::uint64_t id) {
   loop_.defer([this, id] {
     const auto session = sessions_.find(id);
-    if (session != sessions_.end() && !session->second->has_said_goodbye() &&
-        limits_.reconnect.count() > 0) {
-      ++missing_;
-      missing_until_ms_ =
-          loop_.now_ms() + static_cast<std::uint64_t>(limits_.reconnect.count()) * 1000;
-    }
-    sessions_.erase(id);
+    if (session == sessions_.end())
+      return;  // asked for twice
+    note_missing(*session->second);
+    sessions_.erase(session);
     if (const auto found = guarded_.find(id); found != guarded_.end())
       found->second.pump->finish(kFarewell);
     leave_when_idle();
@@ -223,7 +252,8 @@ void Server::leave_when_idle() {
   if (!sessions_.empty())
     return;
   std::chrono::milliseconds patience = limits_.idle;
-  if (missing_ > 0 && missing_until_ms_ > loop_.now_ms())
+  const bool is_anyone_missing = !missing_.empty() || missing_strangers_ > 0;
+  if (is_anyone_missing && missing_until_ms_ > loop_.now_ms())
     patience = std::max(patience, std::chrono::milliseconds(missing_until_ms_ - loop_.now_ms()));
   if (is_leaving_ || !listener_ || patience.count() == 0)
     return stop({});

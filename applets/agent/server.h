@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "applets/agent/session.h"
 #include "applets/agent/target.h"
@@ -48,7 +49,9 @@ class Server {
   void accept_clients();
   void welcome(Fd socket, std::string name);
   void add(std::uint64_t id, Fd socket, std::string name);
+  void identify(std::uint64_t id);
   void remove(std::uint64_t id);
+  void note_missing(const Session& session);
   void authenticate(Fd socket, std::string name);
   void authenticated(std::uint64_t id);
   void tls_ended(std::uint64_t id, std::optional<Error> why);
@@ -74,8 +77,11 @@ class Server {
   std::shared_ptr<net::TlsContext> tls_;
   std::unordered_map<std::uint64_t, Guarded> guarded_;
   std::uint64_t next_id_ = 0;
-  bool is_leaving_ = false;             // no new clients any more
-  int missing_ = 0;                     // clients whose connections broke: they may come back…
+  bool is_leaving_ = false;  // no new clients any more
+  // Clients whose connections broke: by their keys, and how many of those that have none. They may
+  // come back…
+  std::unordered_set<std::string> missing_;
+  int missing_strangers_ = 0;
   std::uint64_t missing_until_ms_ = 0;  // …until then
   net::Timer timer_;                    // for the first client, later for idleness
   Status status_;

@@ -49,10 +49,10 @@ net::Chunk chunk_of(proto::Bytes&& bytes) {
 }  // namespace
 
 Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
-                 net::Callback on_end)
+                 Handlers handlers)
     : loop_(loop),
       target_(target),
-      on_end_(std::move(on_end)),
+      handlers_(std::move(handlers)),
       client_version_(*proto::SemVer::parse(proto::kVersionWithoutHandshake)),
       stream_(loop, std::move(socket), std::move(peer_name)),
       files_(*this),
@@ -81,7 +81,7 @@ void Session::end() {
   if (!has_ended_) {
     has_ended_ = true;
     stream_.pause_reading();
-    on_end_();  // last: the owner may have thrown everything else away by then
+    handlers_.ended();  // last: the owner may have thrown everything else away by then
   }
 }
 
@@ -217,6 +217,8 @@ void Session::switch_version(const proto::SemVer& version) {
     files_.number_all_opens();
   send(DaemonMessage::make<"SwitchProtocolVersionResponse">(
       proto::settle(proto::own_version(), version)));
+  if (handlers_.known)
+    handlers_.known();
 }
 
 void Session::send_environment(const proto::GetEnvVarsRequest& request) {

@@ -17,22 +17,29 @@
 #include "proto/client_message.h"
 #include "proto/daemon_message.h"
 #include "proto/stream_decoder.h"
+#include "proto/version.h"
 
 namespace mirrord::agent {
 
 // Independent of all other clients: what goes wrong here ends this session only.
 class Session final : public ClientLink {
  public:
-  // `on_end` is called once, when the session is over; the session may be destroyed then, but not
-  // from inside the call.
+  struct Handlers {
+    // The client has said which version it speaks; client_key() is known now. Optional.
+    net::Callback known;
+    // Called once, when the session is over. Neither of them may destroy the session.
+    net::Callback ended;
+  };
   Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
-          net::Callback on_end);
+          Handlers handlers);
   ~Session() override;
 
   // Tells the client why, sends what is queued and ends.
   void close(std::string reason);
   // The client has sent Close: it does not come back.
   [[nodiscard]] bool has_said_goodbye() const { return has_said_goodbye_; }
+  // What the client calls itself, the same on all its connections; empty if it does not.
+  [[nodiscard]] std::string_view client_key() const { return proto::client_key(client_version_); }
 
   net::Loop& loop() override { return loop_; }
   const Target& target() const override { return target_; }
@@ -64,7 +71,7 @@ class Session final : public ClientLink {
 
   net::Loop& loop_;
   const Target& target_;
-  net::Callback on_end_;
+  Handlers handlers_;
   bool has_ended_ = false;
   bool has_said_goodbye_ = false;
   bool is_closing_ = false;    // the client has been told to go

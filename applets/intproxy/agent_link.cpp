@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "net/random.h"
 #include "proto/codec.h"
 #include "proto/text.h"
 
@@ -17,6 +18,8 @@ constexpr std::size_t kQuantum = 64 * 1024;
 constexpr std::size_t kPart = 64 * 1024;
 // A Close leaves with the next request: one packet and one wake-up of the agent less per file.
 constexpr std::chrono::milliseconds kLinger{2};
+// Nobody can guess it: an agent takes whoever has it for the client that it knows.
+constexpr std::size_t kClientKeyBytes = 16;
 
 net::Chunk chunk_of(proto::Bytes&& bytes) {
   const std::size_t size = bytes.size();
@@ -60,6 +63,7 @@ void AgentLink::Sender::on_room(std::move_only_function<void()> callback) {
 AgentLink::AgentLink(net::Loop& loop, Fd socket, std::string peer_name, Options options)
     : loop_(loop),
       peer_name_(std::move(peer_name)),
+      client_key_(net::random_hex(kClientKeyBytes)),
       options_(options),
       control_(std::make_shared<Sender::Queue>()),
       timer_(loop),
@@ -102,7 +106,8 @@ void AgentLink::start_stream(std::chrono::milliseconds handshake_timeout) {
     break_off({ErrorCode::kTimeout, "shake hands with " + peer_name_ + ": no answer in time",
                "Check that the address is that of a mirrord agent.", 0});
   });
-  send_control(proto::ClientMessage::make<"SwitchProtocolVersion">(proto::client_version()));
+  send_control(
+      proto::ClientMessage::make<"SwitchProtocolVersion">(proto::client_version(client_key_)));
 }
 
 void AgentLink::close(std::string_view why) {

@@ -236,6 +236,7 @@ class AgentLink {
 
   net::Loop& loop_;
   std::string peer_name_;
+  const std::string client_key_;  // the same on every stream: the agent knows who comes back
   Options options_;
   Handlers handlers_;
   bool is_ready_ = false;

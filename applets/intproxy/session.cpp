@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
@@ -106,7 +107,14 @@ Status Session::create_slots() {
 Status Session::listen() {
   MIRRORD_CHECK_STATUS(create_slots());
   parts_ = make_parts(*this);
-  MIRRORD_CHECK_STATUS(server_.listen(options_.directory + "/" + local::kSocketFile));
+  // Under its name nobody ever sees a socket on which nobody listens: that is how others know a dead
+  // session (stale.h).
+  const std::string path = options_.directory + "/" + local::kSocketFile;
+  const std::string draft = options_.directory + "/" + local::kNewSocketFile;
+  MIRRORD_CHECK_STATUS(server_.listen(draft));
+  if (::rename(draft.c_str(), path.c_str()) != 0) {
+    return fail_system("rename " + draft + " to " + path, errno);
+  }
   for (const int signal_number : {SIGTERM, SIGINT, SIGHUP}) {
     signals_.push_back(std::make_unique<net::SignalWatcher>(
         loop_, signal_number, [this] { end("a signal asked for it"); }));

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <string_view>
 
 #include "net/fd.h"
@@ -19,6 +20,9 @@ namespace {
 
 constexpr std::string_view kParentName = "mirrord";  // …/mirrord or …/mirrord-UID
 constexpr int kMaxLookedAt = 256;                    // a start must not take long
+// A command line that was killed before it had an intproxy leaves a directory without a socket.
+constexpr time_t kUnservedAgeSeconds = 600;
+constexpr std::size_t kNameLength = 12;
 
 bool is_refused(const std::string& socket_path) {
   sockaddr_un address{};
@@ -39,10 +43,30 @@ bool is_own_directory(const std::string& path) {
          status.st_uid == ::geteuid();
 }
 
+bool has_session_name(std::string_view path) {
+  const std::string_view name = path.substr(path.rfind('/') + 1);
+  return name.size() == kNameLength &&
+         name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+bool is_stale(const std::string& path) {
+  if (!is_own_directory(path)) {
+    return false;
+  }
+  const std::string socket_path = path + "/" + local::kSocketFile;
+  struct stat status {};
+  if (::lstat(socket_path.c_str(), &status) == 0) {
+    return is_refused(socket_path);
+  }
+  return errno == ENOENT && has_session_name(path) && ::lstat(path.c_str(), &status) == 0 &&
+         status.st_mtime + kUnservedAgeSeconds < std::time(nullptr);
+}
+
 }  // namespace
 
 bool remove_session_directory(const std::string& directory) {
-  for (const char* name : {local::kSocketFile, local::kSlotsFile, local::kSettingsFile, "log"}) {
+  for (const char* name : {local::kSocketFile, local::kNewSocketFile, local::kSlotsFile,
+                           local::kSettingsFile, "log"}) {
     ::unlink((directory + "/" + name).c_str());
   }
   return ::rmdir(directory.c_str()) == 0 || errno == ENOENT;
@@ -68,7 +92,7 @@ void remove_stale_sessions(const std::string& directory) {
     if (entry->d_name[0] == '.' || path == directory || ++looked_at > kMaxLookedAt) {
       continue;
     }
-    if (is_own_directory(path) && is_refused(path + "/" + local::kSocketFile)) {
+    if (is_stale(path)) {
       remove_session_directory(path);
     }
   }

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "proto/random.h"
+#include "proto/version.h"
 #include "tests/agent/fixture.h"
 
 namespace mirrord::test {
@@ -278,6 +279,37 @@ TEST_F(Listening, StaysForTheIdleTimeWithoutClients) {
   EXPECT_EQ(agent.process->wait(1500), std::nullopt) << "a client is there";
   late.close();
   EXPECT_EQ(agent.process->wait(3000), 0);
+}
+
+// A WireClient that has told the agent its version, and with it its key.
+WireClient introduce(WireClient client, std::string_view key) {
+  client.send(ClientMessage::make<"SwitchProtocolVersion">(proto::client_version(key)));
+  EXPECT_TRUE(client.receive()->is<"SwitchProtocolVersionResponse">());
+  return client;
+}
+
+TEST_F(Listening, WaitsForAClientWhoseConnectionBroke) {
+  ListeningAgent agent({}, {"process", "--pid", std::to_string(target_->pid())},
+                       {{"MIRRORD_AGENT_RECONNECT_TTL", "60"}});
+  introduce(agent.connect(), "one").close();
+  introduce(agent.connect(), "two").send(ClientMessage::make<"Close">());
+  EXPECT_EQ(agent.process->wait(500), std::nullopt) << "one is missing";
+  introduce(agent.connect(), "one").send(ClientMessage::make<"Close">());
+  EXPECT_EQ(agent.process->wait(), 0) << "it was back, and has said goodbye";
+}
+
+TEST_F(Listening, AClientThatComesBackBeforeItsBreakIsSeenLeavesNothingBehind) {
+  ListeningAgent agent({}, {"process", "--pid", std::to_string(target_->pid())},
+                       {{"MIRRORD_AGENT_RECONNECT_TTL", "60"}});
+  WireClient old = introduce(agent.connect(), "key");
+  WireClient other = introduce(agent.connect(), "other");
+  WireClient back = introduce(agent.connect(), "key");
+  EXPECT_TRUE(old.sees_end());
+  other.send(ClientMessage::make<"Ping">());
+  EXPECT_TRUE(other.receive()->is<"Pong">());
+  other.send(ClientMessage::make<"Close">());
+  back.send(ClientMessage::make<"Close">());
+  EXPECT_EQ(agent.process->wait(), 0);
 }
 
 TEST_F(Listening, LeavesWithoutClientsWhenTheTargetEnds) {

@@ -178,7 +178,9 @@ with socket.create_connection(server.getsockname()) as s:
         processes = [self.start_remote("sh", "-c", "sleep 0.3; sha256sum < /data/archive.bin; curl -sS http://shop/healthz")
                      for _ in range(6)]
         expected = hashlib.sha256(self.pod.read("/data/archive.bin")).hexdigest() + "  -\nok\n"
-        self.assertEqual([expected] * 6, [process.communicate(timeout=60)[0].decode() for process in processes])
+        for process in processes:
+            output, errors = process.communicate(timeout=60)
+            self.assertEqual(expected, output.decode(), errors.decode())
 
     def test_a_run_inside_a_run_is_refused(self):
         inner = " ".join([self.mirrord, "exec", "--target", "demo", "--", "cat", "/app/version"])

@@ -147,7 +147,7 @@ class PortForward(LocalTest):
         self.assertTrue(wait_until(lambda: relay.accepted == 2, 10), (relay.accepted, process.poll()))
         self.assertIn(b"shop-", self.ask(port))
         self.assertIn("the agent is back", self.end(process))
-        self.assertEqual(0, agent.wait(10))
+        self.assertEqual(0, agent.wait(10), "the agent waits for a client that has said goodbye")
         relay.stop()
 
     def test_it_ends_with_its_target(self):

@@ -39,10 +39,10 @@ class AgentThread {
     auto [client, server] = tcp_pair();
     client_ = std::move(client);
     thread_ = std::thread([this, socket = std::move(server)]() mutable {
-      agent::Session session(loop_, target_, std::move(socket), "test client", [this] {
-        has_ended_ = true;
-        loop_.stop();
-      });
+      agent::Session session(loop_, target_, std::move(socket), "test client", {.ended = [this] {
+                               has_ended_ = true;
+                               loop_.stop();
+                             }});
       while (!has_ended_)
         loop_.run();
     });

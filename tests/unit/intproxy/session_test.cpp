@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "applets/intproxy/stale.h"
 #include "tests/unit/intproxy/fake_hook.h"
@@ -191,9 +192,13 @@ TEST(Session, RemovesWhatAKilledIntproxyLeftBehind) {
   std::string parent = "/tmp/mirrord-test-XXXXXX";
   ASSERT_NE(::mkdtemp(parent.data()), nullptr);
   const std::string dead = parent + "/dead";
-  const std::string starting = parent + "/starting";
-  ::mkdir(dead.c_str(), 0700);
-  ::mkdir(starting.c_str(), 0700);
+  const std::string starting = parent + "/5a17c0ffee00";
+  const std::string forgotten = parent + "/5a17c0ffee01";  // never had an intproxy, ten minutes ago
+  for (const std::string& path : {dead, starting, forgotten})
+    ::mkdir(path.c_str(), 0700);
+  const timespec long_ago[2] = {{.tv_sec = ::time(nullptr) - 700},
+                                {.tv_sec = ::time(nullptr) - 700}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, forgotten.c_str(), long_ago, 0), 0);
   {
     const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
@@ -204,6 +209,7 @@ TEST(Session, RemovesWhatAKilledIntproxyLeftBehind) {
   }
   remove_stale_sessions(parent + "/own");
   EXPECT_NE(::access(dead.c_str(), F_OK), 0);
+  EXPECT_NE(::access(forgotten.c_str(), F_OK), 0);
   EXPECT_EQ(::access(starting.c_str(), F_OK), 0);
   ::rmdir(starting.c_str());
   ::rmdir(parent.c_str());

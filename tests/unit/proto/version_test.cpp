@@ -49,6 +49,18 @@ TEST(Version, SettlesOnTheLowerAndEchoesFlightOnly) {
   EXPECT_FALSE(speaks_flight(own));
 }
 
+TEST(Version, AClientsKeyIsItsOwnBusiness) {
+  const SemVer client = client_version("5f0c");
+  EXPECT_EQ(client.to_string(), "1.29.0+flight.5f0c");
+  EXPECT_EQ(client_key(client), "5f0c");
+  EXPECT_EQ(client_key(*SemVer::parse(client.to_string())), "5f0c");
+  EXPECT_TRUE(speaks_flight(client));
+  EXPECT_EQ(settle(own_version(), client).to_string(), "1.29.0+flight");
+  EXPECT_EQ(client_key(client_version()), "");
+  EXPECT_EQ(client_key(version("1.29.0+other.5f0c")), "");
+  EXPECT_FALSE(speaks_flight(version("1.29.0+flights")));
+}
+
 TEST(Version, OwnVersionPassesEveryGateAndTheOldestNone) {
   const SemVer oldest = version(kVersionWithoutHandshake);
   for (const GateRow& row : kGates) {
