@@ -50,15 +50,15 @@ proto::SocketAddress address_of(int fd, NameFunction name, proto::SocketAddress 
 
 }  // namespace
 
-Connector::Connector(net::Loop& loop, const Target& target, OutgoingKind kind,
+Connector::Connector(net::Loop& loop, const Target& target, SocketKind kind,
                      proto::SocketAddress remote)
     : loop_(loop), target_(target), kind_(kind), remote_(std::move(remote)) {}
 
 std::optional<Connector::Outcome> Connector::start(std::move_only_function<void(Outcome)> done) {
   const bool is_ip = remote_.is<"Ip">();
   const bool is_unnamed = !is_ip && remote_.get<"Unix">().is<"Unnamed">();
-  if (is_unnamed || (kind_ == OutgoingKind::kUdp && !is_ip) ||
-      (kind_ == OutgoingKind::kSeqpacket && is_ip)) {
+  if (is_unnamed || (kind_ == SocketKind::kUdp && !is_ip) ||
+      (kind_ == SocketKind::kSeqpacket && is_ip)) {
     return std::unexpected(io_error(proto::ErrorKindInternal::make<"Other">()));
   }
   int error_number = 0;
@@ -82,8 +82,8 @@ bool Connector::open_socket(int& error_number) {
   } else if (!fill_unix_address(remote_.get<"Unix">(), error_number)) {
     return false;
   }
-  const int type = kind_ == OutgoingKind::kTcp   ? SOCK_STREAM
-                   : kind_ == OutgoingKind::kUdp ? SOCK_DGRAM
+  const int type = kind_ == SocketKind::kTcp   ? SOCK_STREAM
+                   : kind_ == SocketKind::kUdp ? SOCK_DGRAM
                                                  : SOCK_SEQPACKET;
   socket_ = Fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   error_number = errno;

@@ -15,7 +15,7 @@
 
 namespace mirrord::agent {
 
-enum class OutgoingKind { kTcp, kUdp, kSeqpacket };  // kTcp: also UNIX streams
+enum class SocketKind { kTcp, kUdp, kSeqpacket };  // kTcp: also UNIX streams
 
 struct Connected {
   Fd socket;
@@ -29,7 +29,7 @@ class Connector {
   using Outcome = proto::Res<Connected>;
   static constexpr std::chrono::milliseconds kTimeout{5000};
 
-  Connector(net::Loop& loop, const Target& target, OutgoingKind kind, proto::SocketAddress remote);
+  Connector(net::Loop& loop, const Target& target, SocketKind kind, proto::SocketAddress remote);
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
@@ -46,7 +46,7 @@ class Connector {
 
   net::Loop& loop_;
   const Target& target_;
-  OutgoingKind kind_;
+  SocketKind kind_;
   proto::SocketAddress remote_;
   std::move_only_function<void(Outcome)> done_;
   Fd place_;  // the UNIX socket's file, opened with O_PATH

@@ -1,25 +1,25 @@
-// applets/agent/outgoing_connection.cpp — a stream or a packet socket behind one face.
-#include "applets/agent/outgoing_connection.h"
+// applets/agent/client_connection.cpp — a stream or a packet socket behind one face.
+#include "applets/agent/client_connection.h"
 
 #include <utility>
 
 namespace mirrord::agent {
 
-OutgoingConnection::OutgoingConnection(OutgoingOwner& owner, OutgoingKind kind,
-                                       proto::ConnectionId id, Fd socket, std::string peer_name)
+ClientConnection::ClientConnection(ConnectionOwner& owner, SocketKind kind, proto::ConnectionId id,
+                                   Fd socket, std::string peer_name)
     : owner_(owner), kind_(kind), id_(id), peer_name_(std::move(peer_name)) {
-  if (kind == OutgoingKind::kTcp) {
+  if (kind == SocketKind::kTcp) {
     stream_ = std::make_unique<net::Stream>(owner.loop(), std::move(socket), peer_name_);
     return;
   }
-  const auto packet_kind = kind == OutgoingKind::kUdp ? net::PacketSocket::Kind::kDatagram
-                                                      : net::PacketSocket::Kind::kSeqpacket;
+  const auto packet_kind = kind == SocketKind::kUdp ? net::PacketSocket::Kind::kDatagram
+                                                    : net::PacketSocket::Kind::kSeqpacket;
   packets_ = std::make_unique<net::PacketSocket>(
       owner.loop(), std::move(socket), packet_kind,
       [this] { return owner_.receive_buffer().space(); }, peer_name_);
 }
 
-void OutgoingConnection::start() {
+void ClientConnection::start() {
   if (stream_) {
     net::Stream::Handlers handlers;
     handlers.buffer = [this] { return owner_.receive_buffer().space(); };
@@ -40,7 +40,7 @@ void OutgoingConnection::start() {
   packets_->start(std::move(handlers));
 }
 
-void OutgoingConnection::write(proto::Bytes&& bytes) {
+void ClientConnection::write(proto::Bytes&& bytes) {
   const std::size_t size = bytes.size();
   accepted_bytes_ += size;
   net::Chunk chunk = net::Chunk::take(bytes.release(), 0, size);
@@ -51,7 +51,7 @@ void OutgoingConnection::write(proto::Bytes&& bytes) {
   }
 }
 
-void OutgoingConnection::finish_writing() {
+void ClientConnection::finish_writing() {
   if (stream_) {
     stream_->finish_writing();
   } else {
@@ -59,19 +59,19 @@ void OutgoingConnection::finish_writing() {
   }
 }
 
-void OutgoingConnection::flush() {
+void ClientConnection::flush() {
   if (stream_) {
     stream_->flush();
   }
 }
 
-void OutgoingConnection::reset_on_close() {
+void ClientConnection::reset_on_close() {
   if (stream_) {
     stream_->reset_on_close();
   }
 }
 
-void OutgoingConnection::hold_reading(Hold reason) {
+void ClientConnection::hold_reading(Hold reason) {
   if (std::exchange(holds_, holds_ | reason) != 0) {
     return;
   }
@@ -82,7 +82,7 @@ void OutgoingConnection::hold_reading(Hold reason) {
   }
 }
 
-void OutgoingConnection::release_reading(Hold reason) {
+void ClientConnection::release_reading(Hold reason) {
   if (std::exchange(holds_, holds_ & ~static_cast<unsigned>(reason)) == 0 || holds_ != 0) {
     return;
   }
@@ -93,11 +93,11 @@ void OutgoingConnection::release_reading(Hold reason) {
   }
 }
 
-std::size_t OutgoingConnection::queued_bytes() const {
+std::size_t ClientConnection::queued_bytes() const {
   return stream_ ? stream_->queued_bytes() : packets_->queued_bytes();
 }
 
-std::uint64_t OutgoingConnection::stalled_ms(std::uint64_t now_ms) {
+std::uint64_t ClientConnection::stalled_ms(std::uint64_t now_ms) {
   const std::uint64_t written = accepted_bytes_ - queued_bytes();
   if (written != seen_written_bytes_ || queued_bytes() == 0 || progress_at_ms_ == 0) {
     seen_written_bytes_ = written;

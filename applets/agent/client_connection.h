@@ -1,4 +1,4 @@
-// applets/agent/outgoing_connection.h — one connection from the target to somewhere, made for a client.
+// applets/agent/client_connection.h — one connection of the target, relayed for a client.
 #pragma once
 
 #include <cstdint>
@@ -15,31 +15,31 @@
 
 namespace mirrord::agent {
 
-class OutgoingConnection;
+class ClientConnection;
 
 // Who owns connections and speaks to the client. Every call may destroy the connection.
-class OutgoingOwner {
+class ConnectionOwner {
  public:
-  virtual ~OutgoingOwner() = default;
+  virtual ~ConnectionOwner() = default;
   virtual net::Loop& loop() = 0;
   // Space that all connections receive into, one at a time.
   virtual proto::ReceiveBuffer& receive_buffer() = 0;
   // The first `count` bytes of that space.
-  virtual void received(OutgoingConnection& connection, std::size_t count) = 0;
-  virtual void peer_ended(OutgoingConnection& connection) = 0;
-  virtual void failed(OutgoingConnection& connection, const Error& error) = 0;
-  virtual void drained(OutgoingConnection& connection) = 0;
-  virtual void sent_end(OutgoingConnection& connection) = 0;  // all written, and the end too
+  virtual void received(ClientConnection& connection, std::size_t count) = 0;
+  virtual void peer_ended(ClientConnection& connection) = 0;
+  virtual void failed(ClientConnection& connection, const Error& error) = 0;
+  virtual void drained(ClientConnection& connection) = 0;
+  virtual void sent_end(ClientConnection& connection) = 0;  // all written, and the end too
 };
 
-class OutgoingConnection {
+class ClientConnection {
  public:
-  OutgoingConnection(OutgoingOwner& owner, OutgoingKind kind, proto::ConnectionId id, Fd socket,
-                     std::string peer_name);
-  OutgoingConnection(const OutgoingConnection&) = delete;
-  OutgoingConnection& operator=(const OutgoingConnection&) = delete;
+  ClientConnection(ConnectionOwner& owner, SocketKind kind, proto::ConnectionId id, Fd socket,
+                   std::string peer_name);
+  ClientConnection(const ClientConnection&) = delete;
+  ClientConnection& operator=(const ClientConnection&) = delete;
 
-  [[nodiscard]] OutgoingKind kind() const { return kind_; }
+  [[nodiscard]] SocketKind kind() const { return kind_; }
   [[nodiscard]] proto::ConnectionId id() const { return id_; }
   [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
 
@@ -68,8 +68,8 @@ class OutgoingConnection {
   std::uint64_t abandoned_at_ms = 0;
 
  private:
-  OutgoingOwner& owner_;
-  OutgoingKind kind_;
+  ConnectionOwner& owner_;
+  SocketKind kind_;
   proto::ConnectionId id_;
   std::string peer_name_;
   std::unique_ptr<net::Stream> stream_;  // one of the two
