@@ -26,6 +26,7 @@
 namespace mirrord::proto {
 class Bytes;
 struct DaemonMessage;
+struct SemVer;
 }  // namespace mirrord::proto
 
 namespace mirrord::agent {
@@ -46,6 +47,9 @@ class ClientLink {
   // The same for a message whose payload, the byte string `place` in it, lies in a pipe.
   virtual void send_piped(proto::DaemonMessage&& message, const proto::Bytes& place,
                           net::LeasedPipe payload) = 0;
+
+  // What the client has announced; without a handshake proto::kVersionWithoutHandshake.
+  [[nodiscard]] virtual const proto::SemVer& version() const = 0;
 
   // The client is one of ours (proto::kFlight): it understands what foreign clients do not.
   [[nodiscard]] virtual bool speaks_flight() const { return false; }

@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "applets/agent/container.h"
+#include "applets/agent/incoming/incoming.h"
+#include "applets/agent/incoming/settings.h"
 #include "applets/agent/options.h"
 #include "applets/agent/privileges.h"
 #include "applets/agent/server.h"
@@ -126,6 +128,13 @@ Result<std::shared_ptr<net::TlsContext>> make_tls(const std::string& certificate
   return context;
 }
 
+// Replaced by the back ends of redirect/ as they arrive.
+Incoming::MakeRedirector redirector_maker() {
+  return [](Redirector::Accepted) -> Result<std::unique_ptr<Redirector>> {
+    return fail(ErrorCode::kUnsupported, "this agent has no way to redirect ports");
+  };
+}
+
 Status serve(const Options& options) {
   MIRRORD_TRY(tls, make_tls(options.operator_certificate));
   if (!options.metrics_address.empty())
@@ -146,12 +155,16 @@ Status serve(const Options& options) {
   drop_privileges();
 
   net::Loop loop;
+  std::unique_ptr<Incoming> incoming;
+  if (options.kind != TargetKind::kTargetless) {
+    incoming = std::make_unique<Incoming>(loop, incoming_settings(::getenv), redirector_maker());
+  }
   Server server(loop, target,
                 {.first_client = options.communication_timeout,
                  .idle = options.idle_ttl,
                  .reconnect = options.reconnect_ttl,
                  .fails_after_first_client = options.test_error},
-                std::move(tls));
+                std::move(tls), std::move(incoming));
   if (options.stream_fd >= 0)
     server.serve_only(std::move(socket));
   else

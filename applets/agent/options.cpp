@@ -43,16 +43,6 @@ std::unexpected<Error> usage(std::string what,
   return fail(ErrorCode::kUsage, std::move(what), std::move(hint));
 }
 
-// The words that mean "off" for a flag given by environment variable.
-bool is_falsy(std::string_view text) {
-  constexpr std::array<std::string_view, 7> kFalsy{"", "0", "n", "no", "f", "false", "off"};
-  std::string lower(text);
-  std::ranges::transform(lower, lower.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return std::ranges::find(kFalsy, lower) != kFalsy.end();
-}
-
 template <class Number>
 std::optional<Number> parse_number(std::string_view text) {
   Number number{};
@@ -327,6 +317,15 @@ void apply_environment(Options& options, const EnvironmentLookup& environment) {
 }
 
 }  // namespace
+
+bool is_falsy(std::string_view text) {
+  constexpr std::array<std::string_view, 7> kFalsy{"", "0", "n", "no", "f", "false", "off"};
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return std::ranges::find(kFalsy, lower) != kFalsy.end();
+}
 
 Result<Options> parse_options(std::span<const char* const> arguments,
                               const EnvironmentLookup& environment) {

@@ -43,6 +43,9 @@ struct Options {
 
 using EnvironmentLookup = std::function<const char*(const char* name)>;
 
+// The words that mean "off" for a flag given by environment variable.
+[[nodiscard]] bool is_falsy(std::string_view text);
+
 // `arguments` without the command's own name. Errors have code kUsage.
 [[nodiscard]] Result<Options> parse_options(std::span<const char* const> arguments,
                                             const EnvironmentLookup& environment);

@@ -84,7 +84,7 @@ bool Connector::open_socket(int& error_number) {
   }
   const int type = kind_ == SocketKind::kTcp   ? SOCK_STREAM
                    : kind_ == SocketKind::kUdp ? SOCK_DGRAM
-                                                 : SOCK_SEQPACKET;
+                                               : SOCK_SEQPACKET;
   socket_ = Fd(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   error_number = errno;
   return socket_.is_open();

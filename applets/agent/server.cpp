@@ -83,8 +83,13 @@ Result<Fd> listen_for_clients(std::uint16_t port) {
 }
 
 Server::Server(net::Loop& loop, const Target& target, Limits limits,
-               std::shared_ptr<net::TlsContext> tls)
-    : loop_(loop), target_(target), limits_(limits), tls_(std::move(tls)), timer_(loop) {
+               std::shared_ptr<net::TlsContext> tls, std::unique_ptr<Incoming> incoming)
+    : loop_(loop),
+      target_(target),
+      limits_(limits),
+      incoming_(std::move(incoming)),
+      tls_(std::move(tls)),
+      timer_(loop) {
   const auto leave = [this] { leave_with("the agent has been stopped"); };
   on_terminate_ = std::make_unique<net::SignalWatcher>(loop_, SIGTERM, leave);
   on_interrupt_ = std::make_unique<net::SignalWatcher>(loop_, SIGINT, leave);
@@ -117,6 +122,7 @@ Status Server::run() {
   loop_.run();
   sessions_.clear();
   guarded_.clear();
+  incoming_.reset();  // no redirect outlives its agent
   return status_;
 }
 
@@ -162,7 +168,8 @@ void Server::add(std::uint64_t id, Fd socket, std::string name) {
   sessions_.emplace(
       id, std::make_unique<Session>(loop_, target_, std::move(socket), std::move(name),
                                     Session::Handlers{.known = [this, id] { identify(id); },
-                                                      .ended = [this, id] { remove(id); }}));
+                                                      .ended = [this, id] { remove(id); }},
+                                    incoming_.get()));
 }
 
 // Whoever comes back is missing no longer, and what is left of its broken connection goes: the agent
@@ -175,8 +182,10 @@ void Server::identify(std::uint64_t id) {
   }
   missing_.erase(key);
   for (const auto& [other, session] : sessions_) {
-    if (other != id && session->client_key() == key)
+    if (other != id && session->client_key() == key) {
+      session->leave_ports();  // at once: they must not be in the way of the new subscriptions
       remove(other);
+    }
   }
 }
 

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "applets/agent/incoming/incoming.h"
 #include "applets/agent/session.h"
 #include "applets/agent/target.h"
 #include "net/error.h"
@@ -32,8 +33,10 @@ class Server {
 
   // With `tls` every client has to pass its handshake, in which the agent is the TLS client that
   // demands a certificate; until then nothing of what it sends is looked at, and it counts for nothing.
+  // Without `incoming` clients get no traffic of the target's ports.
   Server(net::Loop& loop, const Target& target, Limits limits,
-         std::shared_ptr<net::TlsContext> tls = nullptr);
+         std::shared_ptr<net::TlsContext> tls = nullptr,
+         std::unique_ptr<Incoming> incoming = nullptr);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -63,6 +66,7 @@ class Server {
   net::Loop& loop_;
   const Target& target_;
   const Limits limits_;
+  std::unique_ptr<Incoming> incoming_;  // before the sessions, which use it to their end
   Fd listener_;
   std::unique_ptr<net::FdWatcher> listener_watcher_;
   std::unique_ptr<net::FdWatcher> target_watcher_;

@@ -32,6 +32,10 @@ bool has_bulk(const DaemonMessage& message) {
       return limited->has_value() && is_bulk((*limited)->bytes);
     return false;
   }
+  for (const auto* incoming : {message.get_if<"TcpSteal">(), message.get_if<"Tcp">()}) {
+    if (incoming != nullptr)
+      return incoming->is<"Data">() && is_bulk(incoming->get<"Data">().bytes);
+  }
   const auto is_bulk_read = [&](const auto* outgoing) {
     const auto* read = outgoing == nullptr ? nullptr : outgoing->template get_if<"Read">();
     return read != nullptr && read->has_value() && is_bulk((*read)->bytes);
@@ -49,7 +53,7 @@ net::Chunk chunk_of(proto::Bytes&& bytes) {
 }  // namespace
 
 Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
-                 Handlers handlers)
+                 Handlers handlers, Incoming* incoming)
     : loop_(loop),
       target_(target),
       handlers_(std::move(handlers)),
@@ -57,7 +61,8 @@ Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string p
       stream_(loop, std::move(socket), std::move(peer_name)),
       files_(*this),
       dns_(*this),
-      outgoing_(*this) {
+      outgoing_(*this),
+      incoming_(*this, incoming) {
   stream_.start({
       .buffer =
           [this] {
@@ -88,6 +93,7 @@ void Session::end() {
 void Session::close(std::string reason) {
   if (has_ended_ || is_closing_)
     return;
+  incoming_.leave();
   send(DaemonMessage::make<"Close">(to_utf8_lossy(reason)));
   is_closing_ = true;
   flush();
@@ -109,6 +115,7 @@ void Session::input_ended() {
   if (is_finishing_)
     return;
   is_finishing_ = true;
+  incoming_.leave();
   stream_.pause_reading();
   farewell_ = std::make_unique<net::Timer>(loop_);
   farewell_->start(kLastRequests, [this] { end(); });
@@ -201,10 +208,9 @@ void Session::handle(ClientMessage&& message) {
     case ClientMessage::index_of<"Vpn">:
       return send(DaemonMessage::make<"Close">("VPN is not supported"));
     case ClientMessage::index_of<"Tcp">:
-      return refuse_incoming(message.get<"Tcp">().is<"PortSubscribe">() ||
-                             message.get<"Tcp">().is<"PortSubscribeFilteredHttp">());
+      return incoming_.handle(std::move(message.get<"Tcp">()));
     case ClientMessage::index_of<"TcpSteal">:
-      return refuse_incoming(message.get<"TcpSteal">().is<"PortSubscribe">());
+      return incoming_.handle(std::move(message.get<"TcpSteal">()));
     case ClientMessage::index_of<"OperatorPong">:
     case ClientMessage::index_of<"ShareLink">:
       return;
@@ -228,14 +234,6 @@ void Session::send_environment(const proto::GetEnvVarsRequest& request) {
       variables.emplace_back(name, value);
   }
   send(DaemonMessage::make<"GetEnvVarsResponse">(std::move(variables)));
-}
-
-// As the original's agent without a target: the client is told, and its session goes on.
-void Session::refuse_incoming(bool is_request) {
-  if (is_request) {
-    send(DaemonMessage::make<"Close">(
-        "incoming traffic is not available in this version of the agent"));
-  }
 }
 
 void Session::hold_input() {
@@ -324,6 +322,7 @@ void Session::drained() {
     return;
   files_.on_drained();
   outgoing_.on_drained();
+  incoming_.on_drained();
 }
 
 void Session::log(std::string text, proto::LogLevel level) {

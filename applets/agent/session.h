@@ -10,6 +10,7 @@
 #include "applets/agent/client.h"
 #include "applets/agent/dns.h"
 #include "applets/agent/files.h"
+#include "applets/agent/incoming/client_part.h"
 #include "applets/agent/outgoing.h"
 #include "net/fd.h"
 #include "net/loop.h"
@@ -30,12 +31,15 @@ class Session final : public ClientLink {
     // Called once, when the session is over. Neither of them may destroy the session.
     net::Callback ended;
   };
+  // Without `incoming` the client gets no traffic that comes in.
   Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
-          Handlers handlers);
+          Handlers handlers, Incoming* incoming = nullptr);
   ~Session() override;
 
   // Tells the client why, sends what is queued and ends.
   void close(std::string reason);
+  // Ends the client's part in incoming traffic: it has another session now.
+  void leave_ports() { incoming_.leave(); }
   // The client has sent Close: it does not come back.
   [[nodiscard]] bool has_said_goodbye() const { return has_said_goodbye_; }
   // What the client calls itself, the same on all its connections; empty if it does not.
@@ -46,6 +50,7 @@ class Session final : public ClientLink {
   void send(proto::DaemonMessage&& message) override;
   void send_piped(proto::DaemonMessage&& message, const proto::Bytes& place,
                   net::LeasedPipe payload) override;
+  const proto::SemVer& version() const override { return client_version_; }
   bool speaks_flight() const override;
   bool is_congested() const override;
   void hold_input() override;
@@ -62,7 +67,6 @@ class Session final : public ClientLink {
   void handle(proto::ClientMessage&& message);
   void switch_version(const proto::SemVer& version);
   void send_environment(const proto::GetEnvVarsRequest& request);
-  void refuse_incoming(bool is_request);
   void log(std::string text, proto::LogLevel level);
   void schedule_flush();
   void flush();
@@ -90,6 +94,7 @@ class Session final : public ClientLink {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Dns dns_;  // after alive_: these two may release the input when they go
   Outgoing outgoing_;
+  IncomingClient incoming_;
 };
 
 }  // namespace mirrord::agent

@@ -1,0 +1,213 @@
+// applets/agent/incoming/incoming.cpp — subscriptions, their redirects, and where a connection goes.
+#include "applets/agent/incoming/incoming.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "applets/agent/incoming/client_part.h"
+#include "proto/errors.h"
+
+namespace mirrord::agent {
+namespace {
+
+// The text is the point: whoever subscribes has to do something about it.
+proto::ResponseError to_wire(const Error& error) {
+  const std::string text = error.hint.empty() ? error.what : error.what + ". " + error.hint;
+  auto kind = error.code == ErrorCode::kPermission
+                  ? proto::ErrorKindInternal::make<"PermissionDenied">()
+                  : proto::ErrorKindInternal::make<"Unknown">(text);
+  std::optional<proto::i32> number;
+  if (error.sys != 0)
+    number = error.sys;
+  return proto::ResponseError::make<"RemoteIO">(number, std::move(kind));
+}
+
+}  // namespace
+
+Incoming::Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector)
+    : loop_(loop), settings_(settings), make_redirector_(std::move(make_redirector)) {}
+
+Incoming::~Incoming() {
+  *alive_ = false;
+}
+
+// ---- subscriptions
+
+bool Incoming::has_conflict(const Port& port, const IncomingClient& client,
+                            bool is_filtered) const {
+  return std::ranges::any_of(port.subscriptions, [&](const Subscription& other) {
+    return other.mode == IncomingMode::kSteal && other.client != &client &&
+           !(is_filtered && other.filter);
+  });
+}
+
+// Whoever cannot steal beside the new stealer loses its subscription, and is told.
+void Incoming::displace(Port& port, proto::Port number, const IncomingClient& client,
+                        bool is_filtered) {
+  std::erase_if(port.subscriptions, [&](const Subscription& other) {
+    if (other.mode != IncomingMode::kSteal || other.client == &client ||
+        (is_filtered && other.filter))
+      return false;
+    other.client->displaced(number, is_filtered);
+    return true;
+  });
+}
+
+void Incoming::subscribe(IncomingClient& client, IncomingMode mode, proto::Port number,
+                         std::optional<proto::HttpFilter> filter, Subscribed done) {
+  Port& port = ports_[number];
+  const bool is_filtered = filter.has_value();
+  if (mode == IncomingMode::kSteal) {
+    if (settings_.on_concurrent_steal == OnConcurrentSteal::kRefuse &&
+        has_conflict(port, client, is_filtered)) {
+      return loop_.defer([number, done = std::move(done)]() mutable {
+        done(std::unexpected(proto::ResponseError::make<"PortAlreadyStolen">(number)));
+      });
+    }
+    displace(port, number, client, is_filtered);
+  }
+  const auto own = std::ranges::find_if(port.subscriptions, [&](const Subscription& other) {
+    return other.client == &client && other.mode == mode;
+  });
+  if (own != port.subscriptions.end())
+    own->filter = std::move(filter);  // and keeps its place in the order
+  else
+    port.subscriptions.push_back({&client, mode, std::move(filter)});
+  port.waiting.push_back(std::move(done));
+  adjust(number);
+}
+
+void Incoming::unsubscribe(IncomingClient& client, IncomingMode mode, proto::Port number) {
+  const auto port = ports_.find(number);
+  if (port == ports_.end())
+    return;
+  std::erase_if(port->second.subscriptions, [&](const Subscription& subscription) {
+    return subscription.client == &client && subscription.mode == mode;
+  });
+  adjust(number);
+}
+
+void Incoming::forget(IncomingClient& client) {
+  for (auto& [number, port] : ports_) {
+    const auto gone = std::erase_if(port.subscriptions, [&](const Subscription& subscription) {
+      return subscription.client == &client;
+    });
+    if (gone != 0)
+      loop_.defer([this, number, alive = alive_] {
+        if (*alive)
+          adjust(number);
+      });
+  }
+}
+
+// Brings the redirect of a port to what its subscriptions need: one step at a time, each followed
+// by another look.
+void Incoming::adjust(proto::Port number) {
+  const auto found = ports_.find(number);
+  if (found == ports_.end())
+    return;
+  Port& port = found->second;
+  const bool is_wanted = !port.subscriptions.empty();
+  using Redirect = Port::Redirect;
+  if (port.redirect == Redirect::kOn && !port.waiting.empty()) {
+    return loop_.defer([this, number, alive = alive_] {
+      if (*alive)
+        confirm(number);
+    });
+  }
+  if (port.redirect == Redirect::kOn && !is_wanted) {
+    port.redirect = Redirect::kStopping;
+    redirector_->remove_port(number, [this, number, alive = alive_](const Status&) {
+      if (*alive) {
+        ports_.at(number).redirect = Redirect::kOff;
+        adjust(number);
+      }
+    });
+  } else if (port.redirect == Redirect::kOff && !is_wanted && port.waiting.empty()) {
+    ports_.erase(found);
+  } else if (port.redirect == Redirect::kOff) {
+    port.redirect = Redirect::kStarting;
+    if (!redirector_) {
+      auto made =
+          make_redirector_([this](Redirected connection) { accepted(std::move(connection)); });
+      if (!made) {
+        return loop_.defer([this, number, alive = alive_, error = made.error()] {
+          if (*alive)
+            started(number, std::unexpected(error));
+        });
+      }
+      redirector_ = std::move(*made);
+    }
+    redirector_->add_port(number, [this, number, alive = alive_](const Status& status) {
+      if (*alive)
+        started(number, status);
+    });
+  }
+}
+
+void Incoming::started(proto::Port number, const Status& status) {
+  Port& port = ports_.at(number);
+  port.redirect = status ? Port::Redirect::kOn : Port::Redirect::kOff;
+  if (status)
+    return confirm(number);
+  for (const Subscription& subscription : std::exchange(port.subscriptions, {}))
+    subscription.client->refused(number, status.error());
+  for (Subscribed& done : std::exchange(port.waiting, {}))
+    done(std::unexpected(to_wire(status.error())));
+  adjust(number);
+}
+
+void Incoming::confirm(proto::Port number) {
+  const auto port = ports_.find(number);
+  if (port == ports_.end() || port->second.redirect != Port::Redirect::kOn)
+    return;
+  for (Subscribed& done : std::exchange(port->second.waiting, {}))
+    done(number);
+  adjust(number);
+}
+
+// ---- connections
+
+void Incoming::accepted(Redirected connection) {
+  const auto peer = net::Endpoint::from_sockaddr(connection.peer);
+  const auto destination = net::Endpoint::from_sockaddr(connection.destination);
+  if (peer && destination) {
+    route(std::move(connection.socket),
+          {*peer, *destination, proto::IncomingTrafficTransportType::make<"Tcp">()});
+  }
+}
+
+void Incoming::route(Fd socket, Origin origin) {
+  PassThrough::Copies copies;
+  IncomingClient* stealer = nullptr;
+  if (const auto port = ports_.find(origin.destination.port); port != ports_.end()) {
+    for (const Subscription& subscription : port->second.subscriptions) {
+      if (subscription.filter)
+        continue;
+      if (subscription.mode == IncomingMode::kMirror)
+        copies.push_back(subscription.client->mirror(origin));
+      else
+        stealer = subscription.client;
+    }
+  }
+  if (stealer != nullptr)
+    stealer->steal(std::move(socket), origin, std::move(copies));
+  else
+    pass_through(std::move(socket), origin, std::move(copies));
+}
+
+void Incoming::pass_through(Fd socket, const Origin& origin, PassThrough::Copies copies) {
+  const std::uint64_t id = next_id_++;
+  const auto ended = [this, id, alive = alive_] {
+    loop_.defer([this, id, alive] {
+      if (*alive)
+        passed_.erase(id);
+    });
+  };
+  passed_.emplace(
+      id, std::make_unique<PassThrough>(loop_, *redirector_, buffer_, std::move(socket),
+                                        origin.destination, Fd(), std::move(copies), ended));
+}
+
+}  // namespace mirrord::agent

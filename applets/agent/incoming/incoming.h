@@ -1,0 +1,87 @@
+// applets/agent/incoming/incoming.h — traffic that reaches the target: who gets it.
+//
+// One per agent, shared by all clients. A port is redirected while anybody has subscribed to it. It
+// has either one stealer without a filter, or any number with filters, of which the first to have
+// subscribed has the first choice; and any number of mirrors.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "applets/agent/incoming/origin.h"
+#include "applets/agent/incoming/pass_through.h"
+#include "applets/agent/incoming/settings.h"
+#include "applets/agent/redirect/redirector.h"
+#include "net/loop.h"
+#include "proto/http.h"
+#include "proto/receive_buffer.h"
+#include "proto/response_error.h"
+
+namespace mirrord::agent {
+
+class IncomingClient;
+
+enum class IncomingMode { kMirror, kSteal };
+
+class Incoming {
+ public:
+  // Makes the redirector, when the first subscription needs it. `accepted` gets the connections.
+  using MakeRedirector =
+      std::function<Result<std::unique_ptr<Redirector>>(Redirector::Accepted accepted)>;
+  // Ok when the redirect of the port is in force.
+  using Subscribed = std::move_only_function<void(proto::Res<proto::Port>)>;
+
+  Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector);
+  ~Incoming();
+  Incoming(const Incoming&) = delete;
+  Incoming& operator=(const Incoming&) = delete;
+
+  // A client has one subscription per port and mode: a new one takes the place of the old one.
+  // `done` is called exactly once, never from inside the call.
+  void subscribe(IncomingClient& client, IncomingMode mode, proto::Port port,
+                 std::optional<proto::HttpFilter> filter, Subscribed done);
+  void unsubscribe(IncomingClient& client, IncomingMode mode, proto::Port port);
+  // The client is gone. Its `done`s are still called.
+  void forget(IncomingClient& client);
+
+  [[nodiscard]] const IncomingSettings& settings() const { return settings_; }
+
+ private:
+  struct Subscription {
+    IncomingClient* client;
+    IncomingMode mode;
+    std::optional<proto::HttpFilter> filter;
+  };
+  struct Port {
+    enum class Redirect { kOff, kStarting, kOn, kStopping } redirect = Redirect::kOff;
+    std::vector<Subscription> subscriptions;  // oldest first
+    std::vector<Subscribed> waiting;          // for kOn
+  };
+
+  bool has_conflict(const Port& port, const IncomingClient& client, bool is_filtered) const;
+  void displace(Port& port, proto::Port number, const IncomingClient& client, bool is_filtered);
+  void adjust(proto::Port number);
+  void confirm(proto::Port number);
+  void started(proto::Port number, const Status& status);
+  void accepted(Redirected connection);
+  void route(Fd socket, Origin origin);
+  void pass_through(Fd socket, const Origin& origin, PassThrough::Copies copies);
+
+  net::Loop& loop_;
+  const IncomingSettings settings_;
+  MakeRedirector make_redirector_;
+  std::unique_ptr<Redirector> redirector_;
+  std::map<proto::Port, Port> ports_;
+  proto::ReceiveBuffer buffer_;
+  std::uint64_t next_id_ = 0;
+  std::unordered_map<std::uint64_t, std::unique_ptr<PassThrough>> passed_;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace mirrord::agent
