@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 
 #include "applets/applet.h"
 #include "applets/version.h"
+#include "net/spelling.h"
 
 namespace mirrord {
 namespace {
@@ -48,39 +48,13 @@ void print_help(std::span<const Applet> applets) {
       "  -V, --version    print the version");
 }
 
-// Levenshtein distance; names are short, so one row on the stack is enough.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  constexpr std::size_t kMaxName = 32;
-  if (a.size() >= kMaxName || b.size() >= kMaxName)
-    return kMaxName;
-  std::array<std::size_t, kMaxName> row{};
-  for (std::size_t j = 0; j <= b.size(); ++j)
-    row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      row[j] = std::min({above + 1, row[j - 1] + 1, changed});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 std::string_view nearest_name(std::span<const Applet> applets, std::string_view name) {
-  std::string_view nearest;
-  std::size_t least = 4;  // further away than this is not a typing mistake
+  net::Nearest nearest(name);
   for (const Applet& applet : applets) {
-    const std::size_t distance = edit_distance(applet.name, name);
-    if (applet.visibility == Visibility::kPublic && distance < least &&
-        distance < applet.name.size()) {
-      least = distance;
-      nearest = applet.name;
-    }
+    if (applet.visibility == Visibility::kPublic)
+      nearest.offer(applet.name);
   }
-  return nearest;
+  return nearest.found();
 }
 
 int refuse_unknown(std::span<const Applet> applets, std::string_view name) {

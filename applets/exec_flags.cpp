@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "applets/config/suggest.h"
+#include "net/spelling.h"
 
 namespace mirrord {
 namespace {
@@ -100,7 +100,7 @@ class Parser {
         std::string_view(word).substr(2, equals == word.npos ? equals : equals - 2);
     const auto flag = std::ranges::find(kFlags, name, &Flag::name);
     if (flag == std::end(kFlags)) {
-      config::Nearest nearest(name);
+      net::Nearest nearest(name);
       for (const Flag& known : kFlags)
         nearest.offer(known.name);
       return usage(

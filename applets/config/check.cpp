@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "applets/config/keys.h"
-#include "applets/config/suggest.h"
+#include "net/spelling.h"
 
 namespace mirrord::config {
 namespace {
@@ -181,7 +181,7 @@ class Checker {
     if (any_part(key.words, "|", [&](std::string_view known) { return known == node.text; }))
       return;
     std::string list;
-    Nearest nearest(node.text);
+    net::Nearest nearest(node.text);
     any_part(key.words, "|", [&](std::string_view known) {
       list += (list.empty() ? "" : ", ") + std::string(known);
       nearest.offer(known);

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "applets/config/suggest.h"
+#include "net/spelling.h"
 
 namespace mirrord::config {
 namespace {
@@ -674,7 +674,7 @@ bool has_children(std::string_view path) {
 }
 
 std::string_view nearest_key(std::string_view parent, std::string_view name) {
-  Nearest nearest(name);
+  net::Nearest nearest(name);
   const std::size_t skip = parent.empty() ? 0 : parent.size() + 1;
   for (const Key& key : kKeys) {
     if (!parent.empty() && !(key.path.starts_with(parent) && key.path.size() > parent.size() &&

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <utility>
 
-#include "applets/config/suggest.h"
 #include "k8s/target_path.h"
+#include "net/spelling.h"
 
 namespace mirrord::config {
 namespace {
@@ -20,7 +20,7 @@ std::unexpected<Error> invalid(std::string_view text, const std::string& why) {
 }
 
 std::unexpected<Error> unknown_kind(std::string_view text, std::string_view word) {
-  Nearest nearest(word);
+  net::Nearest nearest(word);
   for (const k8s::KindInfo& kind : k8s::target_kinds()) {
     nearest.offer(kind.word);
     if (!kind.alias.empty())

@@ -1,13 +1,17 @@
-// applets/config/suggest.h — finds the word that the user probably meant.
+// net/spelling.h — finds the word that the user probably meant.
 #pragma once
 
 #include <cstddef>
 #include <string>
 #include <string_view>
 
-namespace mirrord::config {
+namespace mirrord::net {
 
-// Letters to change, insert, remove or swap with a neighbour; case does not count.
+// Longer words are not compared; no name of Kubernetes is longer than 253.
+inline constexpr std::size_t kLongestWord = 256;
+
+// Letters to change, insert, remove or swap with a neighbour; case does not count, and `-` is `_`.
+// kLongestWord if one of them is longer than that. Time grows with the product of both lengths.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 // Keeps the nearest of the words that it is offered.
@@ -26,4 +30,4 @@ class Nearest {
   std::string_view found_;
 };
 
-}  // namespace mirrord::config
+}  // namespace mirrord::net
