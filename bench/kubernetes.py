@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import unittest
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 os.environ.setdefault("MIRRORD_SOURCE_DIR", ROOT)
@@ -138,14 +139,52 @@ class Bench(ClusterTest):
                   "    while data:=f.read(1<<20): total+=len(data)\n"
                   "  return total\n"
                   "rate(read); rate(load)\n")
+        before = self.cluster_seconds()
         forwarded = [self.output("/usr/bin/python3", "-c", script, target="deployment/web").split() for _ in range(3)]
+        spent = {name: seconds - before[name] for name, seconds in self.cluster_seconds().items()}
         direct = self.direct_rates(script)
         for index, what in enumerate(("file of 64 MiB", "download of 64 MiB")):
             ours = statistics.median(float(run[index]) for run in forwarded)
             beside = statistics.median(float(run[index]) for run in direct)
             print_row(what + " through the port-forward", "%.0f MiB/s" % ours,
                       "%.0f MiB/s direct, %.2f of it (at least 0.6)" % (beside, ours / beside))
+        for name, seconds in spent.items():
+            print_row("— processor time of the " + name, "%.2f s/GiB" % (seconds / (6 * size / (1 << 30))), "")
+        print_row("the download by `kubectl port-forward`", "%.0f MiB/s" % self.kubectl_rate(),
+                  "the API server and the kubelet alone: no agent, no second TLS")
         holder.communicate(b"\n", timeout=20)
+
+    def cluster_seconds(self):
+        """User and system seconds of the test cluster's own processes so far; none of another cluster."""
+        seconds = {}
+        for name in ("apiserver", "kubelet", "containerd"):
+            try:
+                with open(os.path.join(os.path.dirname(os.path.dirname(os.environ.get("KUBECONFIG", ""))), "pid", name),
+                          encoding="ascii") as file:
+                    pid = file.read().split()[0]
+                with open("/proc/%s/stat" % pid, encoding="ascii") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            seconds[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds
+
+    def kubectl_rate(self):
+        """The median of three downloads of /big through kubectl's port-forward, MiB/s."""
+        forward = subprocess.Popen(["kubectl", "port-forward", "-n", self.namespace, "pod/" + self.pod_name, ":8080"],
+                                   env=self.env, stdout=subprocess.PIPE, text=True)
+        try:
+            port = re.search(r"127\.0\.0\.1:(\d+)", forward.stdout.readline()).group(1)
+            rates = []
+            for _ in range(3):
+                begin = time.monotonic()
+                with urllib.request.urlopen("http://127.0.0.1:%s/big" % port, timeout=120) as response:
+                    total = sum(iter(lambda: len(response.read(MIB)), 0))
+                rates.append(total / (time.monotonic() - begin) / MIB)
+            return statistics.median(rates)
+        finally:
+            forward.terminate()
+            forward.communicate(timeout=20)
 
     def direct_rates(self, script):
         """An agent in a pod like the session's, reached without the API server."""
