@@ -25,15 +25,17 @@ class Permissions(ClusterTest):
         self.create("RoleBinding", "mirrord",
                     roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "mirrord"},
                     subjects=[{"kind": "ServiceAccount", "name": "user", "namespace": self.namespace}])
-        account = "system:serviceaccount:%s:user" % self.namespace
+        self.assertTrue(wait_until(lambda: self.is_allowed("", "services", "get"), 20, 0.1))
 
-        def is_known():
-            review = self.cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
-                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
-                "spec": {"user": account, "resourceAttributes": {
-                    "namespace": self.namespace, "verb": "get", "resource": "services"}}})
-            return review["status"]["allowed"]
-        self.assertTrue(wait_until(is_known, 20, 0.1))
+    def is_allowed(self, group, resource, verb):
+        """What the API server knows of the user's rights by now."""
+        resource, _, sub = resource.partition("/")
+        review = self.cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {"user": "system:serviceaccount:%s:user" % self.namespace, "resourceAttributes": {
+                "namespace": self.namespace, "group": group, "verb": verb, "resource": resource,
+                "subresource": sub}}})
+        return review["status"]["allowed"]
 
     def without(self, resource, verb):
         """The shipped rules, less one verb on one resource; the others of its row stay."""
@@ -65,6 +67,26 @@ class Permissions(ClusterTest):
         error = self.fails(target="deployment/web")
         self.assertRegex(error, r"(?s)get.*deployments")
         self.assertIn(self.namespace, error)
+
+    def test_each_verb_in_turn(self):
+        """Without it the session works all the same, or what is missing is named; nothing stays behind."""
+        self.grant(self.rules)
+        pairs = [(rule["apiGroups"][0], resource, verb)
+                 for rule in self.rules for resource in rule["resources"] for verb in rule["verbs"]]
+        named = []
+        for group, resource, verb in pairs:
+            role = self.get("Role", "mirrord")
+            self.cluster.request("PUT", self.path("Role", "mirrord"), {**role, "rules": self.without(resource, verb)})
+            self.assertTrue(wait_until(lambda: not self.is_allowed(group, resource, verb), 20, 0.1), (resource, verb))
+            flags = ("-e",) if resource == "pods/ephemeralcontainers" else ()
+            out, err = self.run_remote("cat", "/data/hello", target="deployment/web", flags=flags, status=None)
+            if out.decode() == "data of %s\n" % self.pod_name:
+                continue
+            self.assertRegex(err.decode(), r"(?s)\b%s\b.*\b%s\b" % (verb, resource))
+            named.append("%s %s" % (verb, resource))
+        for needed in ("get deployments", "list pods", "create jobs", "patch pods/ephemeralcontainers"):
+            self.assertIn(needed, named)
+        self.expect_no_agents(60)
 
     def expect_named(self, verb, resource, *flags, names=None):
         self.grant(self.without(resource, verb))
