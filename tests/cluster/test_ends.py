@@ -38,7 +38,7 @@ class Ends(ClusterTest):
             os.kill(pid, signal.SIGKILL)
         process.kill()
         # The agent waits a while for its client to come back.
-        self.expect_no_agents(75)
+        self.expect_no_agents(120)
         shutil.rmtree(os.path.join(self.runtime, "mirrord"))  # what the next session would remove
 
     def test_program_and_intproxy_killed_together(self):
@@ -46,7 +46,7 @@ class Ends(ClusterTest):
         pids = [process.pid, *self.intproxies()]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        self.expect_no_agents(75)
+        self.expect_no_agents(120)
         shutil.rmtree(os.path.join(self.runtime, "mirrord"))
 
     def test_interrupted_start(self):
