@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace mirrord::k8s {
@@ -76,6 +77,12 @@ void TestConnection::wait_for_client() const {
   std::string ignored;
   while (read_more(fd_, ignored)) {
   }
+}
+
+bool TestConnection::has_client_left() const {
+  char next;
+  const ssize_t count = ::recv(fd_, &next, 1, MSG_PEEK | MSG_DONTWAIT);
+  return count == 0 || (count < 0 && errno != EAGAIN);
 }
 
 TestApiServer::TestApiServer(Handler handler)

@@ -35,6 +35,7 @@ class TestConnection {
   void hang_up();                // after what was written
   void reset();                  // the client sees ECONNRESET
   void wait_for_client() const;  // until it is gone
+  [[nodiscard]] bool has_client_left() const;
 
  private:
   int fd_;

@@ -1,18 +1,16 @@
-// tests/unit/k8s/fake_api_server.h — an API server for tests: answers requests by a function, many
-// connections at a time, and keeps watches open.
+// tests/unit/k8s/fake_api_server.h — an API server for tests that answers whole requests by a function
+// and keeps watches open.
 #pragma once
 
 #include <atomic>
-#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "k8s/client_config.h"
-#include "net/fd.h"
+#include "tests/unit/k8s/api_server.h"
 
 namespace mirrord::k8s {
 
@@ -45,18 +43,13 @@ class FakeApiServer {
   [[nodiscard]] bool was_asked(std::string_view start) const;
 
  private:
-  void accept_connections();
-  void serve(Fd socket);
-  bool answer(int fd, const Request& request);
+  void answer(const TestRequest& request, TestConnection& connection);
 
   Handler handler_;
-  Fd listener_;
-  std::uint16_t port_ = 0;
   std::atomic<bool> is_over_ = false;
   mutable std::mutex mutex_;
   std::vector<std::string> requests_;
-  std::vector<std::thread> connections_;
-  std::thread acceptor_;
+  TestApiServer server_;  // last: its threads use the others
 };
 
 // A Status object as the API server answers with it.
