@@ -68,6 +68,24 @@ class Permissions(ClusterTest):
         self.assertRegex(error, r"(?s)get.*deployments")
         self.assertIn(self.namespace, error)
 
+    def test_inside_the_cluster_its_account_is_used(self):
+        """The command line runs in a pod of its own, without a kubeconfig."""
+        self.grant(self.rules)
+        self.create("Pod", "inside", spec={
+            "restartPolicy": "Never", "serviceAccountName": "user", "containers": [{
+                "name": "mirrord", "image": self.cluster.agent_image, "env": [{"name": "MIRRORD_AGENT_IMAGE", "value": self.cluster.agent_image}],
+                "command": ["/mirrord", "diagnose", "latency", "-t", "deployment/web", "--count", "5"]}]})
+        phases = []
+
+        def has_ended():
+            phases.append(self.get("Pod", "inside")["status"]["phase"])
+            return phases[-1] in ("Succeeded", "Failed")
+        self.assertTrue(wait_until(has_ended, 60, 0.2), phases)
+        output = self.cluster.run("logs", "-n", self.namespace, "pod/inside").stdout
+        self.assertEqual("Succeeded", phases[-1], output)
+        self.assertIn("Latency statistics: min=", output)
+        self.expect_no_agents(60)
+
     def test_each_verb_in_turn(self):
         """Without it the session works all the same, or what is missing is named; nothing stays behind."""
         self.grant(self.rules)
