@@ -13,25 +13,9 @@
 #include "applets/agent/session.h"
 #include "applets/agent/target.h"
 #include "net/loop.h"
+#include "tests/support/sockets.h"
 
 namespace mirrord::test {
-
-// A connected TCP pair on loopback.
-inline std::pair<Fd, Fd> tcp_pair() {
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  ::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length);
-  ::listen(listener.get(), 1);
-  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), length);
-  const int on = 1;
-  ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  return {std::move(client), Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC))};
-}
 
 class AgentThread {
  public:

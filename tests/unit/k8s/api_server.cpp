@@ -86,18 +86,10 @@ bool TestConnection::has_client_left() const {
 }
 
 TestApiServer::TestApiServer(Handler handler)
-    : handler_(std::move(handler)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), length);
-  ::listen(listener_.get(), 64);
-  ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  port_ = ntohs(address.sin_port);
+    : handler_(std::move(handler)), listener_(test::listen_on_loopback()) {
   accepting_ = std::thread([this] {
     while (!is_over_) {
-      Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      Fd socket(::accept4(listener_.socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (socket && !is_over_) {
         adopt(std::move(socket));
       }
@@ -115,7 +107,7 @@ void TestApiServer::adopt(Fd socket) {
 
 TestApiServer::~TestApiServer() {
   is_over_ = true;
-  ::shutdown(listener_.get(), SHUT_RDWR);
+  ::shutdown(listener_.socket.get(), SHUT_RDWR);
   accepting_.join();
   for (const Fd& socket : sockets_) {
     ::shutdown(socket.get(), SHUT_RDWR);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "net/fd.h"
+#include "tests/support/sockets.h"
 
 namespace mirrord::k8s {
 
@@ -49,8 +50,10 @@ class TestApiServer {
   TestApiServer(const TestApiServer&) = delete;
   TestApiServer& operator=(const TestApiServer&) = delete;
 
-  [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
-  [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] std::string url() const {
+    return "http://127.0.0.1:" + std::to_string(listener_.port);
+  }
+  [[nodiscard]] std::uint16_t port() const { return listener_.port; }
   std::vector<TestRequest> requests();
   void adopt(Fd socket);  // serves a connection that came by another way
   int connection_count() const { return connection_count_; }
@@ -59,8 +62,7 @@ class TestApiServer {
   void serve(int fd);
 
   Handler handler_;
-  Fd listener_;
-  std::uint16_t port_ = 0;
+  test::Listener listener_;
   std::atomic<bool> is_over_ = false;
   std::atomic<int> connection_count_ = 0;
   std::mutex mutex_;

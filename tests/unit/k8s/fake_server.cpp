@@ -96,18 +96,10 @@ bool FakeConnection::accept_websocket(const std::string& head, const std::string
 }
 
 FakeServer::FakeServer(std::function<void(FakeConnection&)> script)
-    : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), script_(std::move(script)) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), length);
-  ::listen(listener_.get(), 16);
-  ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  port_ = ntohs(address.sin_port);
+    : listener_(test::listen_on_loopback()), script_(std::move(script)) {
   thread_ = std::thread([this] {
     while (!is_over_) {
-      Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      Fd socket(::accept4(listener_.socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (socket) {
         FakeConnection connection(std::move(socket));
         script_(connection);
@@ -118,7 +110,7 @@ FakeServer::FakeServer(std::function<void(FakeConnection&)> script)
 
 FakeServer::~FakeServer() {
   is_over_ = true;
-  ::shutdown(listener_.get(), SHUT_RDWR);
+  ::shutdown(listener_.socket.get(), SHUT_RDWR);
   thread_.join();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "net/fd.h"
+#include "tests/support/sockets.h"
 
 namespace mirrord::k8s {
 
@@ -48,12 +49,13 @@ class FakeServer {
   FakeServer(const FakeServer&) = delete;
   FakeServer& operator=(const FakeServer&) = delete;
 
-  [[nodiscard]] std::uint16_t port() const { return port_; }
-  [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  [[nodiscard]] std::uint16_t port() const { return listener_.port; }
+  [[nodiscard]] std::string url() const {
+    return "http://127.0.0.1:" + std::to_string(listener_.port);
+  }
 
  private:
-  Fd listener_;
-  std::uint16_t port_ = 0;
+  test::Listener listener_;
   std::function<void(FakeConnection&)> script_;
   std::atomic<bool> is_over_ = false;
   std::thread thread_;

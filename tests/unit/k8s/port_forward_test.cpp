@@ -12,11 +12,16 @@
 #include <string>
 #include <thread>
 
+#include "tests/support/sockets.h"
 #include "tests/unit/k8s/fake_server.h"
 #include "tests/unit/k8s/frames.h"
 
 namespace mirrord::k8s {
 namespace {
+
+using test::pattern;
+using test::read_to_end;
+using test::write_all;
 
 using std::chrono::milliseconds;
 
@@ -25,48 +30,6 @@ std::string channel(char number, const std::string& text) {
 }
 
 const std::string kGreeting = channel(0, "\x90\x1F") + channel(1, "\x90\x1F");  // port 8080
-
-// Something that has no period of a power of two.
-std::string pattern(std::size_t size, unsigned seed) {
-  std::string text(size, '\0');
-  std::uint32_t state = seed;
-  for (char& one : text) {
-    state = state * 1664525 + 1013904223;
-    one = static_cast<char>(state >> 24);
-  }
-  return text;
-}
-
-std::string read_to_end(int fd, std::size_t step = 65536, milliseconds pause = milliseconds(0)) {
-  std::string text;
-  std::string piece(step, '\0');
-  while (true) {
-    pollfd waiting{fd, POLLIN, 0};
-    if (::poll(&waiting, 1, 20'000) <= 0) {
-      return text + " (nothing came)";
-    }
-    const ssize_t count = ::recv(fd, piece.data(), piece.size(), 0);
-    if (count <= 0) {
-      return text + (count < 0 ? " (reset)" : "");
-    }
-    text.append(piece.data(), static_cast<std::size_t>(count));
-    std::this_thread::sleep_for(pause);
-  }
-}
-
-void write_all(int fd, const std::string& text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const ssize_t count = ::send(fd, text.data() + at, text.size() - at, MSG_NOSIGNAL);
-    if (count < 0) {
-      pollfd waiting{fd, POLLOUT, 0};
-      if (errno != EAGAIN || ::poll(&waiting, 1, 20'000) <= 0) {
-        return;
-      }
-    }
-    at += static_cast<std::size_t>(std::max<ssize_t>(count, 0));
-  }
-}
 
 class PortForwardTest : public ::testing::Test {
  protected:

@@ -42,27 +42,21 @@ mC6upHezjLd4srKs0uFUgHFqlt/PIVIerrsGnyrhPKngEWjTAQ+oIgrO
 class TlsFront {
  public:
   TlsFront(net::Loop& loop, TestApiServer& server, net::TlsOptions options)
-      : loop_(loop), server_(server), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+      : loop_(loop), server_(server), listener_(test::listen_on_loopback()) {
     options.role = net::TlsRole::kServer;
     context_ = *net::TlsContext::make(std::move(options));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), length);
-    ::listen(listener_.get(), 64);
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &length);
-    port_ = ntohs(address.sin_port);
-    watcher_ =
-        std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_one(); });
+    watcher_ = std::make_unique<net::FdWatcher>(loop_, listener_.socket.get(),
+                                                [this](int) { accept_one(); });
     watcher_->watch(net::FdWatcher::kReadable);
   }
 
-  [[nodiscard]] std::string url() const { return "https://127.0.0.1:" + std::to_string(port_); }
+  [[nodiscard]] std::string url() const {
+    return "https://127.0.0.1:" + std::to_string(listener_.port);
+  }
 
  private:
   void accept_one() {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    Fd socket(::accept4(listener_.socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!socket) {
       return;
     }
@@ -75,8 +69,7 @@ class TlsFront {
 
   net::Loop& loop_;
   TestApiServer& server_;
-  Fd listener_;
-  std::uint16_t port_ = 0;
+  test::Listener listener_;
   std::shared_ptr<net::TlsContext> context_;
   std::unique_ptr<net::FdWatcher> watcher_;
   std::vector<std::unique_ptr<net::TlsPump>> pumps_;

@@ -13,28 +13,10 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/sockets.h"
+
 namespace mirrord::net {
 namespace {
-
-struct Pair {
-  Fd ours, theirs;
-};
-
-Pair tcp_pair() {
-  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  ::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length);
-  ::listen(listener.get(), 1);
-  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  Pair pair;
-  pair.ours = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ::connect(pair.ours.get(), reinterpret_cast<sockaddr*>(&address), length);
-  pair.theirs = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  return pair;
-}
 
 // What a stream reported.
 struct Seen {
@@ -100,13 +82,13 @@ TEST_F(StreamTest, ReadsOnAfterAnErrorUntilThePeersLastByte) {
 }
 
 TEST_F(StreamTest, DeliversEveryByteToAReaderThatPauses) {
-  Pair pair = tcp_pair();
+  auto [ours, theirs] = test::tcp_pair();
   constexpr std::size_t kTotal = 24 << 20;
   std::size_t wrong = 0, got = 0;
   std::thread reader([&] {
     std::vector<unsigned char> block(300'000);
     while (true) {
-      const ssize_t count = ::recv(pair.theirs.get(), block.data(), block.size(), 0);
+      const ssize_t count = ::recv(theirs.get(), block.data(), block.size(), 0);
       if (count <= 0) {
         return;
       }
@@ -116,7 +98,7 @@ TEST_F(StreamTest, DeliversEveryByteToAReaderThatPauses) {
       std::this_thread::sleep_for(std::chrono::milliseconds(got % 3));
     }
   });
-  Stream stream(loop_, std::move(pair.ours), "peer");
+  Stream stream(loop_, std::move(ours), "peer");
   start(stream);
   for (std::size_t sent = 0; sent < kTotal;) {
     const std::size_t size = std::min<std::size_t>(kTotal - sent, 100'003);
@@ -136,7 +118,7 @@ TEST_F(StreamTest, DeliversEveryByteToAReaderThatPauses) {
 }
 
 TEST_F(StreamTest, SendsPayloadsThatLieInPipesInTheirPlace) {
-  Pair pair = tcp_pair();
+  auto [ours, theirs] = test::tcp_pair();
   std::string file_name = testing::TempDir() + "/piped-XXXXXX";
   const Fd file(::mkstemp(file_name.data()));
   ::unlink(file_name.c_str());
@@ -149,11 +131,11 @@ TEST_F(StreamTest, SendsPayloadsThatLieInPipesInTheirPlace) {
   std::string got;
   std::thread reader([&] {
     std::string block(100'000, ' ');
-    for (ssize_t n; (n = ::recv(pair.theirs.get(), block.data(), block.size(), 0)) > 0;) {
+    for (ssize_t n; (n = ::recv(theirs.get(), block.data(), block.size(), 0)) > 0;) {
       got.append(block, 0, static_cast<std::size_t>(n));
     }
   });
-  Stream stream(loop_, std::move(pair.ours), "peer");
+  Stream stream(loop_, std::move(ours), "peer");
   start(stream);
   PipePool pool;
   std::string expected;
@@ -199,11 +181,11 @@ TEST_F(StreamTest, GivesAPipeBackOnlyWhenItIsEmpty) {
 }
 
 TEST_F(StreamTest, ReadsThePeersLastWordsBeforeItFails) {
-  Pair pair = tcp_pair();
-  ::send(pair.theirs.get(), "go away", 7, 0);
-  ::send(pair.ours.get(), "unread", 6, 0);  // its close becomes a reset
-  pair.theirs.reset();
-  Stream stream(loop_, std::move(pair.ours), "peer");
+  auto [ours, theirs] = test::tcp_pair();
+  ::send(theirs.get(), "go away", 7, 0);
+  ::send(ours.get(), "unread", 6, 0);  // its close becomes a reset
+  theirs.reset();
+  Stream stream(loop_, std::move(ours), "peer");
   stream.write(std::as_bytes(std::span("more", 4)));
   start(stream);
   loop_.run();
@@ -213,15 +195,15 @@ TEST_F(StreamTest, ReadsThePeersLastWordsBeforeItFails) {
 }
 
 TEST_F(StreamTest, WritingGoesOnAfterThePeerHasFinished) {
-  Pair pair = tcp_pair();
-  ::shutdown(pair.theirs.get(), SHUT_WR);
-  Stream stream(loop_, std::move(pair.ours), "peer");
+  auto [ours, theirs] = test::tcp_pair();
+  ::shutdown(theirs.get(), SHUT_WR);
+  Stream stream(loop_, std::move(ours), "peer");
   start(stream);
   stream.write(std::as_bytes(std::span("answer", 6)));
   stream.finish_writing();
   loop_.run();
   char text[16];
-  EXPECT_EQ(::recv(pair.theirs.get(), text, sizeof text, MSG_WAITALL), 6);
+  EXPECT_EQ(::recv(theirs.get(), text, sizeof text, MSG_WAITALL), 6);
   EXPECT_EQ(seen_.finished, 1);
   EXPECT_EQ(seen_.failed, 0);
 }

@@ -14,62 +14,19 @@
 #include <string>
 #include <thread>
 
+#include "tests/support/sockets.h"
+
 namespace mirrord::net {
 namespace {
+
+using test::pattern;
+using test::read_up_to;
+using test::socket_pair;
+using test::write_all;
 
 using std::chrono::milliseconds;
 
 constexpr const char* kName = "agent.test";
-
-std::string pattern(std::size_t size, unsigned seed) {
-  std::string text(size, '\0');
-  std::uint32_t state = seed;
-  for (char& one : text) {
-    state = state * 1664525 + 1013904223;
-    one = static_cast<char>(state >> 24);
-  }
-  return text;
-}
-
-// With blocking waits, on a descriptor that does not block. Ends at the end, an error, or `size`.
-std::string read_up_to(int fd, std::size_t size, std::size_t step = 65536,
-                       milliseconds pause = milliseconds(0)) {
-  std::string text;
-  std::string piece(step, '\0');
-  while (text.size() < size) {
-    pollfd waiting{fd, POLLIN, 0};
-    if (::poll(&waiting, 1, 20'000) <= 0) {
-      return text + " (nothing came)";
-    }
-    const ssize_t count = ::recv(fd, piece.data(), std::min(step, size - text.size()), 0);
-    if (count <= 0) {
-      return text + (count < 0 ? " (reset)" : "");
-    }
-    text.append(piece.data(), static_cast<std::size_t>(count));
-    std::this_thread::sleep_for(pause);
-  }
-  return text;
-}
-
-void write_all(int fd, const std::string& text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const ssize_t count = ::send(fd, text.data() + at, text.size() - at, MSG_NOSIGNAL);
-    if (count < 0) {
-      pollfd waiting{fd, POLLOUT, 0};
-      if (errno != EAGAIN || ::poll(&waiting, 1, 20'000) <= 0) {
-        return;
-      }
-    }
-    at += static_cast<std::size_t>(std::max<ssize_t>(count, 0));
-  }
-}
-
-std::array<Fd, 2> socket_pair() {
-  std::array<int, 2> ends{-1, -1};
-  ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data());
-  return {Fd(ends[0]), Fd(ends[1])};
-}
 
 // One side of a TLS connection and what it reported.
 struct Side {
