@@ -15,6 +15,7 @@
 #include "applets/agent/incoming/settings.h"
 #include "applets/agent/options.h"
 #include "applets/agent/privileges.h"
+#include "applets/agent/redirect/socket_lookup.h"
 #include "applets/agent/server.h"
 #include "applets/agent/target.h"
 #include "applets/applet.h"
@@ -128,10 +129,14 @@ Result<std::shared_ptr<net::TlsContext>> make_tls(const std::string& certificate
   return context;
 }
 
-// Replaced by the back ends of redirect/ as they arrive.
-Incoming::MakeRedirector redirector_maker() {
-  return [](Redirector::Accepted) -> Result<std::unique_ptr<Redirector>> {
-    return fail(ErrorCode::kUnsupported, "this agent has no way to redirect ports");
+// Loads what needs privileges now; what does not work is told to who subscribes to a port.
+Incoming::MakeRedirector redirector_maker(net::Loop& loop) {
+  auto program = std::make_shared<Result<SocketLookupProgram>>(SocketLookupProgram::load());
+  return [&loop, program](Redirector::Accepted accepted) -> Result<std::unique_ptr<Redirector>> {
+    if (!*program)
+      return std::unexpected(program->error());
+    return make_socket_lookup(loop, std::shared_ptr<const SocketLookupProgram>(program, &**program),
+                              std::move(accepted));
   };
 }
 
@@ -152,13 +157,13 @@ Status serve(const Options& options) {
   }
   MIRRORD_TRY(target, find_target(options));
   MIRRORD_CHECK_STATUS(enter_network(target));
-  drop_privileges();
-
   net::Loop loop;
   std::unique_ptr<Incoming> incoming;
   if (options.kind != TargetKind::kTargetless) {
-    incoming = std::make_unique<Incoming>(loop, incoming_settings(::getenv), redirector_maker());
+    incoming =
+        std::make_unique<Incoming>(loop, incoming_settings(::getenv), redirector_maker(loop));
   }
+  drop_privileges();
   Server server(loop, target,
                 {.first_client = options.communication_timeout,
                  .idle = options.idle_ttl,
