@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,12 +26,19 @@ class Headers {
  public:
   class Iterator {
    public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Header;
+    using difference_type = std::ptrdiff_t;
+    using pointer = void;
+    using reference = Header;
+
     Iterator(const Headers* headers, std::size_t index) : headers_(headers), index_(index) {}
     Header operator*() const { return (*headers_)[index_]; }
     Iterator& operator++() {
       ++index_;
       return *this;
     }
+    Iterator operator++(int) { return {headers_, index_++}; }
     friend bool operator==(const Iterator&, const Iterator&) = default;
 
    private:
@@ -112,10 +120,35 @@ inline std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// Calls `use` with each item of a comma-separated list, without the white space around it.
+template <class Use>
+void for_each_token(std::string_view list, Use&& use) {
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    std::string_view item = list.substr(0, comma);
+    list = comma == std::string_view::npos ? std::string_view() : list.substr(comma + 1);
+    while (!item.empty() && (item.front() == ' ' || item.front() == '\t'))
+      item.remove_prefix(1);
+    while (!item.empty() && (item.back() == ' ' || item.back() == '\t'))
+      item.remove_suffix(1);
+    if (!item.empty())
+      use(item);
+  }
+}
+
 // ASCII without case, as names and tokens compare.
 [[nodiscard]] bool equals_ignoring_case(std::string_view one, std::string_view other);
+[[nodiscard]] std::string lower_case(std::string_view text);
 // "GET", "Host": RFC 9110 §5.6.2.
 [[nodiscard]] bool is_token(std::string_view text);
+// No control character but the tab: RFC 9110 §5.5.
+[[nodiscard]] bool is_field_value(std::string_view text);
+// No space and no control character. More is not asked: servers differ, and the target's own is to judge.
+[[nodiscard]] bool is_target(std::string_view text);
+// Whether a head made of foreign parts can be written without meaning something else on the wire.
+[[nodiscard]] bool is_valid(const RequestHead& head);
+[[nodiscard]] bool is_valid(const ResponseHead& head);
+[[nodiscard]] bool are_valid_trailers(const Headers& trailers);
 // The reason phrase of RFC 9110 for a status; empty for one that has none.
 [[nodiscard]] std::string_view reason_phrase(int status);
 // "HTTP/1.1" and the like.
@@ -123,6 +156,8 @@ inline std::string_view as_text(std::span<const std::byte> bytes) {
 
 // The request asks for a change of protocol (HTTP/1.1 "Upgrade" named in "Connection", RFC 9110 §7.8).
 [[nodiscard]] bool asks_upgrade(const RequestHead& head);
+// After this answer to that method the connection carries raw bytes (101, or 2xx to CONNECT).
+[[nodiscard]] bool is_tunnel(std::string_view method, int status);
 // An answer with this status to that method has no body, whatever its fields say (RFC 9112 §6.3).
 [[nodiscard]] bool is_bodiless(std::string_view method, int status);
 

@@ -25,14 +25,16 @@ enum class Close {
   kSending,  // shut down the sending half and go on reading: a tunnel whose one direction has ended
   kBoth,  // the connection is over. Closing at once may make the kernel discard what the peer has not read:
           // shut down sending, then read and discard for a moment
+  kReset,  // the connection is over and must not look complete (SO_LINGER 0): an answer whose end is the
+           // connection's was aborted
 };
 
 // Exchanges of HTTP/1 come one after the other, those of HTTP/2 at the same time. An exchange ends when its
 // request and its answer have both ended, or with `cancelled` or abort(); calls for one that has ended do
 // nothing, so that a late answer needs no care.
 //
-// A tunnel (101, or 2xx to CONNECT) is an exchange whose bodies are raw bytes both ways: `body` and
-// `body_end` come from the client, body() and end() go to it.
+// A tunnel (101, or 2xx to CONNECT) is an exchange whose bodies begin anew with that answer and are raw bytes
+// both ways: `body` and `body_end` come from the client, body() and end() go to it.
 //
 // Any handler may call back into the connection or destroy it. Not thread-safe.
 class ServerConnection {
@@ -43,7 +45,8 @@ class ServerConnection {
     // A request; what has arrived of its body comes with it. A request with "Expect: 100-continue" is one like
     // any other: interim() is the receiver's to call.
     std::move_only_function<void(ExchangeId, RequestHead&&, BodyStart)> request;
-    // More of the body, valid during the call; then its end. Report with consumed() what has been dealt with.
+    // More of the body, valid during the call; then its end. Report with consumed() what has been dealt with;
+    // what comes after the answer has ended counts as consumed.
     std::move_only_function<void(ExchangeId, std::span<const std::byte>)> body;
     std::move_only_function<void(ExchangeId, Headers&& trailers)> body_end;
     // The client gave this exchange up, or its connection ended. Nothing about it follows.
@@ -52,7 +55,7 @@ class ServerConnection {
     std::move_only_function<void(ExchangeId)> drained;
     // wants_input() has become true again.
     std::move_only_function<void()> input_wanted;
-    // Called once with kBoth as the connection's last event, before it at most once with kSending.
+    // Called once with kBoth or kReset as the connection's last event, before it at most once with kSending.
     std::move_only_function<void(Close)> closed;
   };
 
