@@ -299,11 +299,6 @@ Status Execution::check_program() {
 void Execution::show_config() const {
   for (const std::string& warning : config_.warnings)
     progress_.warning(warning);
-  if (config_.network.incoming_is_explicit &&
-      config_.network.incoming != config::IncomingMode::kOff)
-    progress_.info(
-        "incoming traffic is not taken from the target in this version: "
-        "feature.network.incoming has no effect, listening sockets are local");
 }
 
 // What must be read on this machine for the program to start at all.

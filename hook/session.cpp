@@ -86,7 +86,9 @@ void check_settings(size_t size) {
       &settings.socket_path,    &settings.session_directory, &settings.hook_path,
       &settings.path_automaton, &settings.unix_automaton,    &settings.outgoing_filter,
       &settings.dns_filter,     &settings.filter_names,      &settings.skip_processes,
-      &settings.ignored_ports,  &settings.environment,       &settings.unset};
+      &settings.ignored_ports,  &settings.environment,       &settings.unset,
+      &settings.incoming_ports, &settings.incoming_ignored,  &settings.port_mapping,
+      &settings.listen_ports};
   for (const local::Section* section : sections) {
     if (!is_inside(*section, size)) {
       refuse("the session's settings file is damaged");

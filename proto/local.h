@@ -321,6 +321,9 @@ enum SettingsFlags : uint32_t {
   kGuardStdFds = 1 << 12,
   kUnixStreams = 1 << 13,
   kTurbo = 1 << 14,             // Next.js processes get ignore_localhost
+  kIncoming = 1 << 15,          // listeners get the traffic of the target's ports
+  kIncomingIgnoreLocalhost = 1 << 16,  // … but not those on loopback
+  kIncomingPortsOnly = 1 << 17,        // … and only those of `incoming_ports`
 };
 
 struct Settings {
@@ -342,11 +345,24 @@ struct Settings {
   Section environment;        // NUL-terminated NAME=value entries that every process of the
                               // session must have (repaired on exec)
   Section unset;              // NUL-terminated names to remove from the environment
+  Section incoming_ports;     // uint16_t[] of the target: kIncomingPortsOnly
+  Section incoming_ignored;   // uint16_t[] as programs name them
+  Section port_mapping;       // PortPair[]: other = the target's port
+  Section listen_ports;       // PortPair[]: other = the port to bind here
+  uint8_t incoming_source[4]; // 127.x.y.z: where stolen and mirrored connections come from here. No
+                              // other program connects from it, so that a peer with this address has
+                              // its entry in the incoming table
+  uint32_t padding;
 };
 inline constexpr uint64_t kSettingsMagic = 0x6472'6f72'7269'6d31;  // "1mirrord"
 
 struct PortRange {
   uint16_t first, last;
+};
+
+struct PortPair {
+  uint16_t program;  // as programs name it
+  uint16_t other;
 };
 
 enum class FilterProtocol : uint8_t { kAny, kTcp, kUdp };

@@ -12,6 +12,7 @@
 #include "k8s/client_config.h"
 #include "k8s/target_path.h"
 #include "net/error.h"
+#include "proto/http.h"
 
 namespace mirrord::config {
 
@@ -57,6 +58,36 @@ struct FileRules {
 
 enum class IncomingMode { kMirror, kSteal, kOff };
 
+// What to do when another session steals the port already.
+enum class ConcurrentSteal { kAbort, kOverride, kContinue };
+
+// How stolen TLS connections and requests reach the local program.
+struct TlsDelivery {
+  bool uses_tls = true;                  // false: in plain text
+  std::vector<std::string> trust_roots;  // files or directories; with server_cert empty: any
+  std::string server_cert;               // PEM chain of the local server
+  std::string server_name;               // empty: found out per connection
+};
+
+struct PortPair {
+  uint16_t program;  // the port the program asks for
+  uint16_t other;    // on the target (port_mapping), or really bound here (listen_ports)
+};
+
+struct IncomingRules {
+  IncomingMode mode = IncomingMode::kMirror;
+  bool is_explicit = false;
+  std::vector<PortPair> port_mapping;
+  std::vector<PortPair> listen_ports;
+  std::vector<uint16_t> ignore_ports;
+  std::optional<std::vector<uint16_t>> ports;  // of the target; none: all
+  bool ignore_localhost = false;
+  ConcurrentSteal on_concurrent_steal = ConcurrentSteal::kAbort;
+  std::optional<TlsDelivery> tls_delivery;
+  std::optional<proto::HttpFilter> http_filter;            // none: everything
+  std::optional<std::vector<uint16_t>> http_filter_ports;  // of the target; none: all
+};
+
 enum class FilterSide { kNone, kLocal, kRemote };
 struct AddressFilter {
   FilterSide side = FilterSide::kNone;
@@ -64,8 +95,7 @@ struct AddressFilter {
 };
 
 struct NetworkRules {
-  IncomingMode incoming = IncomingMode::kMirror;
-  bool incoming_is_explicit = false;
+  IncomingRules incoming;
   bool outgoing_tcp = true;
   bool outgoing_udp = true;
   bool ignore_localhost = false;

@@ -189,14 +189,15 @@ std::optional<IncomingMode> incoming_word(std::string_view word) {
   return std::nullopt;
 }
 
-void resolve_incoming(Values& values, NetworkRules& rules) {
-  if (const auto given = values.outside("feature.network.incoming.mode")) {
+// The mode, of whichever form it has.
+void resolve_mode(Values& values, IncomingRules& rules) {
+  constexpr std::string_view kMode = "feature.network.incoming.mode";
+  if (const auto given = values.outside(kMode)) {
     const auto mode = incoming_word(given->text);
     if (!mode)
-      values.error("feature.network.incoming.mode", "unknown mode `" + given->text + "`",
-                   "Use mirror, steal or off.");
-    rules.incoming = mode.value_or(IncomingMode::kMirror);
-    rules.incoming_is_explicit = true;
+      values.error(kMode, "unknown mode `" + given->text + "`", "Use mirror, steal or off.");
+    rules.mode = mode.value_or(IncomingMode::kMirror);
+    rules.is_explicit = true;
     return;
   }
   const Node* node = values.node("feature.network.incoming");
@@ -204,19 +205,92 @@ void resolve_incoming(Values& values, NetworkRules& rules) {
   if (node != nullptr && node->type == Node::Type::kObject)
     node = node->member("mode");
   if (node != nullptr) {
-    rules.incoming_is_explicit = true;
+    rules.is_explicit = true;
     if (node->type == Node::Type::kString)
-      rules.incoming = incoming_word(node->text).value_or(IncomingMode::kMirror);
+      rules.mode = incoming_word(node->text).value_or(IncomingMode::kMirror);
     else if (node->type == Node::Type::kBool)
-      rules.incoming = node->boolean ? IncomingMode::kMirror : IncomingMode::kOff;
+      rules.mode = node->boolean ? IncomingMode::kMirror : IncomingMode::kOff;
   } else if (network != nullptr && network->type == Node::Type::kBool && !network->boolean) {
-    rules.incoming = IncomingMode::kOff;
+    rules.mode = IncomingMode::kOff;
   }
+}
+
+// Texts of numbers: the key's type has been checked.
+uint16_t port_of(std::string_view text) {
+  uint64_t port = 0;
+  parse_unsigned(text, 65535, port);
+  return static_cast<uint16_t>(port);
+}
+
+std::optional<std::vector<uint16_t>> resolve_ports(Values& values, std::string_view path) {
+  if (values.node(path) == nullptr && !values.outside(path))
+    return std::nullopt;
+  std::vector<uint16_t> ports;
+  for (const std::string& text : values.list(path))
+    ports.push_back(port_of(text));
+  return ports;
+}
+
+std::vector<PortPair> resolve_port_pairs(Values& values, std::string_view path) {
+  std::vector<PortPair> pairs;
+  const Node* node = values.node(path);
+  if (node == nullptr)
+    return pairs;
+  for (const Node& pair : node->items) {
+    if (pair.items.size() == 2)
+      pairs.push_back({port_of(pair.items[0].text), port_of(pair.items[1].text)});
+  }
+  return pairs;
+}
+
+ConcurrentSteal resolve_concurrent_steal(Values& values) {
+  constexpr std::string_view kPath = "feature.network.incoming.on_concurrent_steal";
+  const std::string word = values.text(kPath);
+  if (word == "override")
+    return ConcurrentSteal::kOverride;
+  if (word == "continue")
+    return ConcurrentSteal::kContinue;
+  if (word != "abort")
+    values.error(kPath, "unknown policy `" + word + "`", "Use abort, override or continue.");
+  return ConcurrentSteal::kAbort;
+}
+
+std::optional<TlsDelivery> resolve_tls_delivery(Values& values) {
+  std::string path = "feature.network.incoming.tls_delivery";
+  if (values.node(path) == nullptr)
+    path = "feature.network.incoming.https_delivery";
+  if (values.node(path) == nullptr)
+    return std::nullopt;
+  TlsDelivery delivery;
+  const std::string protocol = values.text(path + ".protocol");
+  if (protocol.empty())
+    values.error(path + ".protocol", "is missing", "Use tls or tcp.");
+  delivery.uses_tls = protocol != "tcp";
+  delivery.trust_roots = values.list(path + ".trust_roots");
+  delivery.server_cert = values.text(path + ".server_cert");
+  delivery.server_name = values.text(path + ".server_name");
+  return delivery;
+}
+
+IncomingRules resolve_incoming(Values& values) {
+  IncomingRules rules;
+  resolve_mode(values, rules);
+  rules.port_mapping = resolve_port_pairs(values, "feature.network.incoming.port_mapping");
+  rules.listen_ports = resolve_port_pairs(values, "feature.network.incoming.listen_ports");
+  rules.ignore_ports =
+      resolve_ports(values, "feature.network.incoming.ignore_ports").value_or(rules.ignore_ports);
+  rules.ports = resolve_ports(values, "feature.network.incoming.ports");
+  rules.ignore_localhost =
+      values.boolean("feature.network.incoming.ignore_localhost", Values::Above::kIgnore);
+  rules.on_concurrent_steal = resolve_concurrent_steal(values);
+  rules.tls_delivery = resolve_tls_delivery(values);
+  rules.http_filter_ports = resolve_ports(values, "feature.network.incoming.http_filter.ports");
+  return rules;
 }
 
 NetworkRules resolve_network(Values& values) {
   NetworkRules rules;
-  resolve_incoming(values, rules);
+  rules.incoming = resolve_incoming(values);
   rules.outgoing_tcp = values.boolean("feature.network.outgoing.tcp");
   rules.outgoing_udp = values.boolean("feature.network.outgoing.udp");
   rules.ignore_localhost =

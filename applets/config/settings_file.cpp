@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,7 +83,28 @@ uint32_t flags_of(const ResolvedConfig& config) {
   set(config.guard_std_fds, local::kGuardStdFds);
   set(!network.unix_streams.empty(), local::kUnixStreams);
   set(config.turbo, local::kTurbo);
+  set(takes_incoming(config), local::kIncoming);
+  set(network.incoming.ignore_localhost, local::kIncomingIgnoreLocalhost);
+  set(network.incoming.ports.has_value(), local::kIncomingPortsOnly);
   return flags;
+}
+
+std::vector<local::PortPair> pair_table(const std::vector<PortPair>& pairs) {
+  std::vector<local::PortPair> table;
+  for (const PortPair& pair : pairs)
+    table.push_back({pair.program, pair.other});
+  return table;
+}
+
+// An address of loopback that no other program is likely to connect from.
+void choose_source(uint8_t (&address)[4]) {
+  uint8_t random[3] = {};
+  if (getrandom(random, sizeof random, 0) != sizeof random)
+    random[0] = static_cast<uint8_t>(getpid());
+  address[0] = 127;
+  address[1] = static_cast<uint8_t>(64 + random[0] % 128);
+  address[2] = random[1];
+  address[3] = static_cast<uint8_t>(1 + random[2] % 254);
 }
 
 // Appends the rules' names to `names`.
@@ -126,6 +148,11 @@ Result<std::vector<std::byte>> unix_automaton(const NetworkRules& network) {
 }
 
 }  // namespace
+
+bool takes_incoming(const ResolvedConfig& config) {
+  return config.network.incoming.mode != IncomingMode::kOff &&
+         config.target.kind != TargetKind::kTargetless;
+}
 
 std::vector<std::string> skipped_processes(const ResolvedConfig& config) {
   std::vector<std::string> names = config.skip_processes;
@@ -190,6 +217,12 @@ Result<std::vector<std::byte>> build_settings(const ResolvedConfig& config,
   settings.ignored_ports = page.add(parse_port_ranges(input.ignored_ports));
   settings.environment = page.add_texts(input.environment);
   settings.unset = page.add_texts(config.environment.unset);
+  const IncomingRules& incoming = config.network.incoming;
+  settings.incoming_ports = page.add(incoming.ports.value_or(std::vector<uint16_t>()));
+  settings.incoming_ignored = page.add(incoming.ignore_ports);
+  settings.port_mapping = page.add(pair_table(incoming.port_mapping));
+  settings.listen_ports = page.add(pair_table(incoming.listen_ports));
+  choose_source(settings.incoming_source);
   return page.finish(settings);
 }
 

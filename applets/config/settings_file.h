@@ -25,6 +25,9 @@ Result<std::vector<std::byte>> build_settings(const ResolvedConfig& config,
 // Writes the bytes to DIRECTORY/settings, readable by the user only.
 Status write_settings(const std::string& directory, const std::vector<std::byte>& bytes);
 
+// Whether programs of the session get traffic of the target's ports.
+bool takes_incoming(const ResolvedConfig& config);
+
 // Names of programs in which the hook stays inert.
 std::vector<std::string> skipped_processes(const ResolvedConfig& config);
 

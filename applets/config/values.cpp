@@ -131,7 +131,7 @@ std::vector<std::string> Values::list(std::string_view path) {
   const Node* found = node(path);
   if (found == nullptr)
     return {};
-  if (found->type == Node::Type::kString)
+  if (found->type == Node::Type::kString || found->type == Node::Type::kNumber)
     return {found->text};
   std::vector<std::string> items;
   for (const Node& item : found->items)

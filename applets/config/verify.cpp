@@ -120,6 +120,17 @@ void check_http_filter(Values& values) {
     values.error(kHttpFilter, "has more than one filter", "Join them with any_of or all_of.");
 }
 
+void check_delivery(const std::string& path, Values& values) {
+  const Node* roots = values.node(path + ".trust_roots");
+  if (roots == nullptr || values.text(path + ".protocol") == "tcp")
+    return;
+  if (roots->items.empty())
+    values.error(path + ".trust_roots", "must not be empty");
+  if (values.node(path + ".server_cert") != nullptr)
+    values.error(path + ".trust_roots", "conflicts with `" + path + ".server_cert`",
+                 "Keep one of the two.");
+}
+
 void check_incoming(Values& values, std::vector<std::string>& warnings) {
   const Node* ignored = values.node("feature.network.incoming.ignore_ports");
   if (ignored != nullptr && !ignored->items.empty() &&
@@ -130,6 +141,13 @@ void check_incoming(Values& values, std::vector<std::string>& warnings) {
       values.node("feature.network.incoming.tls_delivery") != nullptr)
     values.error("feature.network.incoming.https_delivery",
                  "conflicts with `feature.network.incoming.tls_delivery`", "Keep the latter.");
+  for (const std::string path :
+       {"feature.network.incoming.tls_delivery", "feature.network.incoming.https_delivery"})
+    check_delivery(path, values);
+  if (values.node("feature.network.incoming.https_delivery") != nullptr)
+    warnings.push_back(
+        "feature.network.incoming.https_delivery is the old name of "
+        "feature.network.incoming.tls_delivery");
   check_port_pairs("feature.network.incoming.port_mapping", values, &warnings);
   check_port_pairs("feature.network.incoming.listen_ports", values, nullptr);
   check_http_filter(values);
@@ -159,7 +177,7 @@ void check_rest(Values& values, std::vector<std::string>& warnings) {
 }
 
 void check_targetless(const ResolvedConfig& config, Values& values) {
-  if (config.network.incoming == IncomingMode::kSteal)
+  if (config.network.incoming.mode == IncomingMode::kSteal)
     values.error(values.outside("feature.network.incoming.mode") ? "feature.network.incoming.mode"
                                                                  : "feature.network.incoming",
                  "cannot steal traffic without a target", "Name a target, or set the mode to off.");

@@ -28,8 +28,8 @@ TEST(Defaults, AreThoseOfTheTable) {
   EXPECT_TRUE(config.network.dns);
   EXPECT_TRUE(config.network.ipv6);
   EXPECT_FALSE(config.network.ignore_localhost);
-  EXPECT_EQ(config.network.incoming, IncomingMode::kMirror);
-  EXPECT_FALSE(config.network.incoming_is_explicit);
+  EXPECT_EQ(config.network.incoming.mode, IncomingMode::kMirror);
+  EXPECT_FALSE(config.network.incoming.is_explicit);
   EXPECT_TRUE(config.remote_hostname);
   EXPECT_TRUE(config.skip_build_tools);
   EXPECT_TRUE(config.use_proxy);
@@ -79,7 +79,7 @@ TEST(ShortForms, OfTheNetwork) {
   EXPECT_FALSE(off.dns);
   EXPECT_FALSE(off.outgoing_tcp);
   EXPECT_FALSE(off.outgoing_udp);
-  EXPECT_EQ(off.incoming, IncomingMode::kOff);
+  EXPECT_EQ(off.incoming.mode, IncomingMode::kOff);
   EXPECT_TRUE(off.ipv6) << "the short form leaves IPv6 alone";
   const auto part = loading.good(R"({"feature":{"network":{"dns":false,"outgoing":false}}})");
   EXPECT_FALSE(part.network.dns);
@@ -92,11 +92,36 @@ TEST(ShortForms, OfTheNetwork) {
   EXPECT_FALSE(mixed.network.ipv6);
 }
 
+TEST(IncomingTraffic, PortsAndDelivery) {
+  const Loading loading;
+  const auto incoming =
+      loading
+          .good(R"({"target":"demo","feature":{"network":{"incoming":{"mode":"steal",)"
+                R"("port_mapping":[[8080,80]],"listen_ports":[[80,18080]],"ports":[80,443],)"
+                R"("ignore_localhost":true,"on_concurrent_steal":"override",)"
+                R"("tls_delivery":{"protocol":"tls","server_name":"shop"},)"
+                R"("http_filter":{"header_filter":"x: y","ports":80}}}}})")
+          .network.incoming;
+  EXPECT_EQ(incoming.mode, IncomingMode::kSteal);
+  ASSERT_EQ(incoming.port_mapping.size(), 1U);
+  EXPECT_EQ(incoming.port_mapping[0].program, 8080);
+  EXPECT_EQ(incoming.port_mapping[0].other, 80);
+  ASSERT_EQ(incoming.listen_ports.size(), 1U);
+  EXPECT_EQ(incoming.listen_ports[0].other, 18080);
+  EXPECT_EQ(incoming.ports, (std::vector<uint16_t>{80, 443}));
+  EXPECT_EQ(incoming.http_filter_ports, (std::vector<uint16_t>{80}));
+  EXPECT_TRUE(incoming.ignore_localhost);
+  EXPECT_EQ(incoming.on_concurrent_steal, ConcurrentSteal::kOverride);
+  ASSERT_TRUE(incoming.tls_delivery);
+  EXPECT_TRUE(incoming.tls_delivery->uses_tls);
+  EXPECT_EQ(incoming.tls_delivery->server_name, "shop");
+}
+
 TEST(ShortForms, OfIncomingTraffic) {
   const Loading loading;
   const auto mode = [&](const std::string& value) {
     return loading.good(R"({"target":"demo","feature":{"network":{"incoming":)" + value + "}}}")
-        .network.incoming;
+        .network.incoming.mode;
   };
   EXPECT_EQ(mode("true"), IncomingMode::kMirror);
   EXPECT_EQ(mode("false"), IncomingMode::kOff);
@@ -257,7 +282,7 @@ TEST(Environment, TheRestOfTheVariables) {
   EXPECT_TRUE(config.environment.load_from_process);
   EXPECT_EQ(config.files.read_write, Strings{"^/w"});
   EXPECT_EQ(config.files.local, Strings{"^/l"});
-  EXPECT_EQ(config.network.incoming, IncomingMode::kOff);
+  EXPECT_EQ(config.network.incoming.mode, IncomingMode::kOff);
   EXPECT_EQ(config.network.unix_streams, Strings{"docker"});
   EXPECT_FALSE(config.network.ipv6);
   EXPECT_EQ(config.skip_processes, (Strings{"a", "b"}));
