@@ -23,6 +23,7 @@
 #include "applets/config/target.h"
 #include "applets/exec_flags.h"
 #include "applets/hook_file.h"
+#include "applets/incoming_summary.h"
 #include "applets/intproxy/start.h"
 #include "applets/intproxy/user_notice.h"
 #include "applets/json_text.h"
@@ -299,6 +300,11 @@ Status Execution::check_program() {
 void Execution::show_config() const {
   for (const std::string& warning : config_.warnings)
     progress_.warning(warning);
+  if (progress_.mode() == ProgressMode::kJson ||
+      config_.target.kind == config::TargetKind::kTargetless)
+    return;
+  for (const std::string& line : incoming_summary(config_.network.incoming))
+    progress_.info(line);
 }
 
 // What must be read on this machine for the program to start at all.

@@ -284,6 +284,7 @@ IncomingRules resolve_incoming(Values& values) {
       values.boolean("feature.network.incoming.ignore_localhost", Values::Above::kIgnore);
   rules.on_concurrent_steal = resolve_concurrent_steal(values);
   rules.tls_delivery = resolve_tls_delivery(values);
+  rules.http_filter = resolve_http_filter(values);
   rules.http_filter_ports = resolve_ports(values, "feature.network.incoming.http_filter.ports");
   return rules;
 }

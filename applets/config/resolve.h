@@ -13,6 +13,9 @@ ResolvedConfig resolve(Values& values, const Environment& environment);
 k8s::AgentSettings resolve_agent_settings(Values& values);
 k8s::ClientConfigChoice resolve_cluster(Values& values, const Environment& environment);
 
+// feature.network.incoming.http_filter. Expressions that do not compile are errors at their keys.
+std::optional<proto::HttpFilter> resolve_http_filter(Values& values);
+
 // Conflicts between keys, patterns and filters that do not parse; adds warnings.
 // `is_target_final`: see LoadRequest.
 void verify(ResolvedConfig& config, Values& values, bool is_target_final);

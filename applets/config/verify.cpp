@@ -97,29 +97,6 @@ void check_port_pairs(std::string_view path, Values& values, std::vector<std::st
   }
 }
 
-constexpr std::string_view kHttpFilter = "feature.network.incoming.http_filter";
-
-void check_http_filter(Values& values) {
-  constexpr std::string_view kKinds[] = {
-      "header_filter", "path_filter", "method_filter", "header_filter_jq",
-      "body_filter",   "all_of",      "any_of"};
-  int count = 0;
-  for (const std::string_view kind : kKinds) {
-    const std::string path = std::string(kHttpFilter) + "." + std::string(kind);
-    const auto given = values.outside(path);
-    const Node* node = values.node(path);
-    if (!given && node == nullptr)
-      continue;
-    ++count;
-    if (node != nullptr && node->type == Node::Type::kArray && node->items.empty())
-      values.error(path, "must not be an empty list");
-    if (given ? given->text.empty() : node->type == Node::Type::kString && node->text.empty())
-      values.error(path, "must not be empty");
-  }
-  if (count > 1)
-    values.error(kHttpFilter, "has more than one filter", "Join them with any_of or all_of.");
-}
-
 void check_delivery(const std::string& path, Values& values) {
   const Node* roots = values.node(path + ".trust_roots");
   if (roots == nullptr || values.text(path + ".protocol") == "tcp")
@@ -150,7 +127,6 @@ void check_incoming(Values& values, std::vector<std::string>& warnings) {
         "feature.network.incoming.tls_delivery");
   check_port_pairs("feature.network.incoming.port_mapping", values, &warnings);
   check_port_pairs("feature.network.incoming.listen_ports", values, nullptr);
-  check_http_filter(values);
 }
 
 void check_rest(Values& values, std::vector<std::string>& warnings) {

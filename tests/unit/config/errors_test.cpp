@@ -138,6 +138,31 @@ TEST(Errors, OfConflicts) {
           {"path_filter":"a","header_filter":"b"}}}}})",
        "FILE:2:11: `feature.network.incoming.http_filter`: has more than one filter | Join them "
        "with any_of or all_of.\n"},
+      {R"({"target":"demo","feature":{"network":{"incoming":{"http_filter":
+          {"method_filter":"GET","header_filter_jq":"true"}}}}})",
+       "FILE:2:11: `feature.network.incoming.http_filter`: has more than one filter | Join them "
+       "with any_of or all_of.\n"},
+      {R"({"target":"demo","feature":{"network":{"incoming":{"http_filter":
+          {"any_of":[{"header":"a"},{"header":""}]}}}}})",
+       "FILE:2:47: `feature.network.incoming.http_filter.any_of[1].header`: must not be empty\n"},
+      {R"({"target":"demo","feature":{"network":{"incoming":{"http_filter":
+          {"all_of":[]}}}}})",
+       "FILE:2:21: `feature.network.incoming.http_filter.all_of`: must not be an empty list\n"},
+      {R"({"target":"demo","feature":{"network":{"incoming":{"http_filter":
+          {"header_filter":"x: (a"}}}}})",
+       "FILE:2:28: `feature.network.incoming.http_filter.header_filter`: the regular expression "
+       "`x: (a` is invalid at character 6: a `(` without its `)` | Expressions are Rust's, with "
+       "look-around and back-references; in JSON a backslash is written twice.\n"},
+      {R"({"target":"demo","feature":{"network":{"incoming":{"http_filter":
+          {"body_filter":{"body":"json","query":"$[","matches":"a"}}}}}})",
+       "FILE:2:49: `feature.network.incoming.http_filter.body_filter.query`: the JSONPath query "
+       "`$[` is invalid at character 3: expected a selector: a name in quotes, a number, a slice, "
+       "`*` or `?` | Queries are JSONPath as RFC 9535 has it, such as $.user.id or "
+       "$.items[?@.n > 1].\n"},
+      {R"({"target":"demo","feature":{"network":{"incoming":{"http_filter":
+          {"all_of":[{"header":"a","path":"b"}]}}}}})",
+       "FILE:2:22: `feature.network.incoming.http_filter.all_of[0]`: must have one of `header`, "
+       "`path`, `method`, `query` | A filter of bodies has `body`, `query` and `matches`.\n"},
       {R"({"startup_retry":{"min_ms":10,"max_ms":5}})",
        "FILE:1:28: `startup_retry.min_ms`: is above startup_retry.max_ms\n"},
       {R"({"feature":{"fs":{"readonly_file_buffer":99999999}}})",

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "applets/config/keys.h"
+#include "applets/http_filter.h"
 #include "applets/version.h"
 #include "tests/unit/config/support.h"
 
@@ -115,6 +116,30 @@ TEST(IncomingTraffic, PortsAndDelivery) {
   ASSERT_TRUE(incoming.tls_delivery);
   EXPECT_TRUE(incoming.tls_delivery->uses_tls);
   EXPECT_EQ(incoming.tls_delivery->server_name, "shop");
+}
+
+TEST(IncomingTraffic, HttpFilters) {
+  Loading loading;
+  const auto filter = [&loading](const std::string& text) {
+    return loading
+        .good(R"({"target":"demo","feature":{"network":{"incoming":{"mode":"steal",)"
+              R"("http_filter":)" +
+              text + "}}}}")
+        .network.incoming.http_filter;
+  };
+  EXPECT_EQ(describe(*filter(R"f({"header_filter":"^x: (?!y)"})f")), "header ~ `^x: (?!y)`");
+  EXPECT_EQ(describe(*filter(R"({"method_filter":"patch"})")), "method PATCH");
+  EXPECT_EQ(describe(*filter(R"({"method_filter":"purge"})")), "method PURGE");
+  EXPECT_EQ(describe(*filter(R"f({"header_filter_jq":"test(\"a\")"})f")),
+            "header | jq `test(\"a\")`");
+  EXPECT_EQ(describe(*filter(R"({"body_filter":{"body":"json","query":"$.a","matches":"b"}})")),
+            "JSON body `$.a` ~ `b`");
+  EXPECT_EQ(describe(*filter(R"({"any_of":[{"header":"a"},{"path":"b"},{"method":"GET"},
+                                {"query":"true"},{"body":"json","query":"$","matches":"c"}]})")),
+            "header ~ `a` or path ~ `b` or method GET or header | jq `true` or "
+            "JSON body `$` ~ `c`");
+  EXPECT_FALSE(filter("true"));
+  EXPECT_FALSE(filter(R"({"ports":[80]})"));
 }
 
 TEST(ShortForms, OfIncomingTraffic) {
