@@ -36,7 +36,7 @@ struct JsonValue {
     friend bool operator==(Null, Null) = default;
   };
   using Array = std::vector<JsonValue>;
-  using Member = std::pair<std::string, JsonValue>;
+  struct Member;
   using Object = std::vector<Member>;  // each name once, in the text's order
 
   std::variant<Null, bool, JsonNumber, std::string, Array, Object> data;
@@ -57,6 +57,14 @@ struct JsonValue {
 
 // Objects without regard to order.
 bool operator==(const JsonValue& one, const JsonValue& other);
+
+struct JsonValue::Member {
+  Member(std::string name, JsonValue value) : first(std::move(name)), second(std::move(value)) {}
+
+  std::string first;  // the name
+  JsonValue second;
+  friend bool operator==(const Member&, const Member&) = default;
+};
 
 // Appends a character's UTF-8.
 void append_utf8(std::string& text, char32_t code);
