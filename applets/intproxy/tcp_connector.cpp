@@ -36,7 +36,7 @@ class TcpConnector final : public AgentConnector {
     endpoints_.clear();
     next_ = 0;
     error_ = {};
-    timer_.start(limit, [this] { finish(fail_system(tried_, ETIMEDOUT, kHint)); });
+    timer_.start(limit, [this] { conclude(fail_system(tried_, ETIMEDOUT, kHint)); });
     if (const auto ip = net::IpAddress::parse(host_)) {
       endpoints_.push_back({*ip, port_});
       connect_next();
@@ -56,8 +56,8 @@ class TcpConnector final : public AgentConnector {
     }
     if (endpoints_.empty()) {
       // A name server may be out of reach for a while: not final.
-      finish(fail(ErrorCode::kDisconnected, tried_ + ": the name " + host_ + " has no address",
-                  "Check its spelling, or give the agent's address."));
+      conclude(fail(ErrorCode::kDisconnected, tried_ + ": the name " + host_ + " has no address",
+                    "Check its spelling, or give the agent's address."));
       return;
     }
     connect_next();
@@ -66,7 +66,7 @@ class TcpConnector final : public AgentConnector {
   void connect_next() {
     watcher_.reset();
     if (next_ == endpoints_.size()) {
-      finish(std::unexpected(std::move(error_)));
+      conclude(std::unexpected(std::move(error_)));
       return;
     }
     const net::Endpoint& endpoint = endpoints_[next_++];
@@ -99,10 +99,10 @@ class TcpConnector final : public AgentConnector {
       return;
     }
     watcher_.reset();
-    finish(ReopenedStream{std::move(socket_), "the agent at " + address_, ""});
+    conclude(ReopenedStream{std::move(socket_), "the agent at " + address_, ""});
   }
 
-  void finish(Result<ReopenedStream> result) {
+  void conclude(Result<ReopenedStream> result) {
     timer_.stop();
     watcher_.reset();
     socket_.reset();

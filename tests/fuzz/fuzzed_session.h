@@ -25,7 +25,7 @@ class FuzzedSession {
  public:
   // `answer_handshake` is called until the agent's link is ready or lost.
   template <class Handshake>
-  FuzzedSession(TurningLoop& loop, Fd agent, Handshake answer_handshake) : loop_(loop) {
+  FuzzedSession(TurningLoop& loop, Fd agent, Handshake answer_handshake) {
     std::filesystem::create_directories(directory());
     auto link = std::make_unique<intproxy::AgentLink>(loop, std::move(agent), "fuzz",
                                                       intproxy::AgentLink::Options{});
@@ -65,7 +65,6 @@ class FuzzedSession {
   static std::string directory() { return std::string(kPlace) + "/session"; }
 
  private:
-  TurningLoop& loop_;
   std::unique_ptr<intproxy::Session> session_;
 };
 
