@@ -55,16 +55,8 @@ struct JsonValue {
   [[nodiscard]] std::string dump() const;            // compact
 };
 
-struct JsonValue::Member {
-  std::string first;  // the name
-  JsonValue second;
-};
-
 // Objects without regard to order.
 bool operator==(const JsonValue& one, const JsonValue& other);
-inline bool operator==(const JsonValue::Member& one, const JsonValue::Member& other) {
-  return one.first == other.first && one.second == other.second;
-}
 
 struct JsonValue::Member {
   Member(std::string name, JsonValue value) : first(std::move(name)), second(std::move(value)) {}
