@@ -461,7 +461,7 @@ Status Parser::string_escape(std::string& piece) {
   // JSON's escapes; a pair of surrogates together.
   std::size_t length = 2;
   if (peek(1) == 'u')
-    length = text_.substr(at_ + 6).starts_with("\\u") ? 12 : 6;
+    length = peek(6) == '\\' && peek(7) == 'u' ? 12 : 6;
   auto value = JsonValue::parse("\"" + std::string(text_.substr(at_, length)) + "\"");
   if (!value && length == 12) {
     length = 6;

@@ -130,6 +130,7 @@ TEST(Jq, RefusesByNameAndPlace) {
       {"{a", "expected `,` or `}`"},
       {"\"a", "a string without its end"},
       {"\"\\x\"", "an unknown escape"},
+      {"\"\\u", "an unknown escape"},
       {"if 1 then 2", "expected `end`"},
       {"1 2", "something that is not understood follows"},
       {". as [$a] | $a", "`as` takes a variable"},
