@@ -194,6 +194,7 @@ intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
   options.readonly_file_buffer = config.files.readonly_buffer;
   options.environment_include = config.environment.include;
   options.environment_exclude = config.environment.exclude;
+  options.incoming = config.network.incoming;
   options.map_path = path_mapper(config, settings);
   options.notices = intproxy::keep_if_regular(STDERR_FILENO);
   return options;

@@ -83,8 +83,17 @@ bool release_from_intproxy(SocketRecord& socket) {
   return true;
 }
 
+void leave_listener(SocketRecord& socket) {
+  if (socket.gets_incoming) {
+    socket.gets_incoming = false;
+    const local::ListenerRequest fixed = {socket.inode};
+    notify({local::MessageType::kListenerClosed, &fixed, sizeof fixed, nullptr, 0, -1});
+  }
+}
+
 void socket_record_closed(SocketRecord& socket) {
   release_from_intproxy(socket);
+  leave_listener(socket);
   if (socket.listening_port != 0) {
     const local::ListeningRequest fixed = {socket.listening_port, 0};
     notify({local::MessageType::kListening, &fixed, sizeof fixed, nullptr, 0, -1});

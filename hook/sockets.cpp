@@ -1,4 +1,4 @@
-// hook/sockets.cpp — socket, connect, listen and the addresses of connected sockets.
+// hook/sockets.cpp — socket, connect and the addresses of sockets.
 //
 // A remote connection keeps the program's own socket: it is connected to the intproxy's listener
 // on loopback, which knows it by its source address, and the hook answers for its addresses.
@@ -8,6 +8,7 @@
 
 #include "hook/address.h"
 #include "hook/decide.h"
+#include "hook/incoming.h"
 #include "hook/ipc.h"
 #include "hook/net_rules.h"
 #include "hook/original.h"
@@ -128,22 +129,70 @@ bool goes_remote(local::Transport transport, const local::Address& remote) {
          (decision == NetDecision::kAsk && !is_bypassed_by_intproxy(transport, remote));
 }
 
-void announce_listener(int fd) {
-  sockaddr_storage storage = {};
+// A listener of the session that is known under this port on loopback: where it really is.
+bool is_own_listener(const local::Address& remote, local::Address* actual) {
+  return has_flag(local::kIncoming) && (is_loopback(remote) || is_unspecified(remote)) &&
+         find_listener(remote, actual);
+}
+
+int connect_to_own_listener(int fd, const local::Address& actual) {
+  local::Address target = actual;
+  if (is_unspecified(target)) {
+    target.data[0] = target.family == AF_INET ? 127 : 0;
+    target.data[target.family == AF_INET ? 3 : 15] = 1;
+    const int family = socket_option(fd, SO_DOMAIN);
+    if (family == AF_INET && target.family == AF_INET6) {  // dual-stack
+      target = {AF_INET, actual.port, 4, {127, 0, 0, 1}};
+    }
+  }
+  sockaddr_storage storage;
+  const socklen_t length = to_sockaddr(target, socket_option(fd, SO_DOMAIN), &storage);
+  return ORIGINAL(connect)(fd, reinterpret_cast<sockaddr*>(&storage), length);
+}
+
+// Who is behind an accepted connection. False: what the kernel says is true.
+bool real_addresses_of(int fd, RealAddresses* out) {
+  sockaddr_storage storage;
   socklen_t length = sizeof storage;
+  local::Address peer;
+  return !failed(raw(SYS_getpeername, fd, &storage, &length)) &&
+         to_local(reinterpret_cast<sockaddr*>(&storage), length, &peer) &&
+         find_real_addresses(peer, out);
+}
+
+// getsockname of a socket that is not connected by us.
+int own_name(int fd, sockaddr* address, socklen_t* length) {
+  sockaddr_storage storage;
+  socklen_t full = sizeof storage;
+  const int result = ORIGINAL(getsockname)(fd, reinterpret_cast<sockaddr*>(&storage), &full);
+  if (result != 0) {
+    return result;
+  }
+  const int family = storage.ss_family;
   local::Address own;
-  if (failed(raw(SYS_getsockname, fd, &storage, &length)) ||
-      !to_local(reinterpret_cast<sockaddr*>(&storage), length, &own) || own.family == AF_UNIX) {
-    return;
+  if ((family == AF_INET || family == AF_INET6) &&
+      to_local(reinterpret_cast<sockaddr*>(&storage), full, &own) && own.port != 0) {
+    const RecordRef record(fd, RecordType::kSocket);
+    RealAddresses real;
+    local::Address requested;
+    if (record && record->socket.is_bound) {
+      if (record->socket.is_elsewhere) {
+        requested = record->socket.requested;
+        requested.port = requested.port != 0 ? requested.port : own.port;
+        to_program(requested, family, address, length);
+        return 0;
+      }
+    } else if (real_addresses_of(fd, &real)) {
+      to_program(real.own, family, address, length);
+      return 0;
+    } else if (find_requested(own, &requested)) {
+      to_program(requested, family, address, length);
+      return 0;
+    }
   }
-  local::Transport transport;
-  Record* record = transport_of(fd, &transport) ? socket_record(fd, transport) : nullptr;
-  if (record == nullptr || record->socket.listening_port == own.port) {
-    return;
-  }
-  record->socket.listening_port = own.port;
-  const local::ListeningRequest fixed = {own.port, 1};
-  notify({local::MessageType::kListening, &fixed, sizeof fixed, nullptr, 0, -1});
+  __builtin_memcpy(address, &storage, least(*length, full));
+  *length = full;
+  return 0;
 }
 
 // The agent's side of a connection, asked for when the connect did not wait for it.
@@ -177,6 +226,10 @@ int hk_connect(int fd, const sockaddr* address, socklen_t length) {
     return connect_original(fd, address, length);
   }
   const bool is_unix = remote.family == AF_UNIX;
+  if (local::Address actual;
+      !is_unix && is_own_listener(remote, &actual) && socket_option(fd, SO_TYPE) == SOCK_STREAM) {
+    return connect_to_own_listener(fd, actual);
+  }
   if (is_unix ? !is_remote_unix(remote) : is_local_for_all(remote)) {
     return connect_original(fd, address, length);
   }
@@ -199,31 +252,17 @@ int hk_connect(int fd, const sockaddr* address, socklen_t length) {
   return connect_remotely(fd, transport, remote);
 }
 
-int hk_listen(int fd, int backlog) {
-  const int result = ORIGINAL(listen)(fd, backlog);
-  if (result == 0 && is_active()) {
-    const SavedErrno saved;
-    announce_listener(fd);
-  }
-  return result;
-}
-
-int hk_bind(int fd, const sockaddr* address, socklen_t length) {
-  const int result = ORIGINAL(bind)(fd, address, length);
-  // A bound datagram socket is a server without listen: its port on loopback stays local.
-  if (result == 0 && is_active() && address != nullptr &&
-      (address->sa_family == AF_INET || address->sa_family == AF_INET6)) {
-    const SavedErrno saved;
-    if (socket_option(fd, SO_TYPE) == SOCK_DGRAM) {
-      announce_listener(fd);
-    }
-  }
-  return result;
-}
-
 int hk_getpeername(int fd, sockaddr* address, socklen_t* length) {
   RecordRef record(fd, RecordType::kSocket);
-  if (!record || !record->socket.is_connected || !is_active() || length == nullptr) {
+  if (!is_active() || address == nullptr || length == nullptr) {
+    return ORIGINAL(getpeername)(fd, address, length);
+  }
+  if (!record || !record->socket.is_connected) {
+    RealAddresses real;
+    if (has_flag(local::kIncoming) && real_addresses_of(fd, &real)) {
+      to_program(real.remote, socket_option(fd, SO_DOMAIN), address, length);
+      return 0;
+    }
     return ORIGINAL(getpeername)(fd, address, length);
   }
   sockaddr_storage relay;
@@ -237,8 +276,13 @@ int hk_getpeername(int fd, sockaddr* address, socklen_t* length) {
 
 int hk_getsockname(int fd, sockaddr* address, socklen_t* length) {
   RecordRef record(fd, RecordType::kSocket);
-  if (!record || !record->socket.is_connected || !is_active() || length == nullptr) {
+  if (!is_active() || address == nullptr || length == nullptr) {
     return ORIGINAL(getsockname)(fd, address, length);
+  }
+  if (!record || !record->socket.is_connected) {
+    return has_flag(local::kIncoming) || (record && record->socket.is_elsewhere)
+               ? own_name(fd, address, length)
+               : ORIGINAL(getsockname)(fd, address, length);
   }
   sockaddr_storage relay;
   socklen_t relay_length = sizeof relay;

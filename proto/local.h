@@ -76,6 +76,10 @@ enum class MessageType : uint32_t {
   kReleaseSocket,    // ConnectionRequest, one-way: the socket that came along is closed here
   kHostName,         // -> bytes
   kQuery,            // QueryRequest + name or packet -> QueryReply + the answer's packet
+  kListen,           // ListenRequest: a socket that listens gets the traffic of a port of the target;
+                     // answered when the agent has confirmed it
+  kListenerClosed,   // ListenerRequest, one-way: perhaps nobody has that socket any more. What the
+                     // kernel says of its inode decides, so inherited and passed descriptors count
 };
 
 struct LocalHeader {
@@ -274,6 +278,55 @@ struct ListeningRequest {
   uint16_t is_listening;  // 0: the listener is closed
 };
 
+struct ListenRequest {
+  uint64_t inode;      // of the listening socket
+  Address requested;   // what the program has bound it to, as it believes
+  Address actual;      // where it listens
+};
+
+struct ListenerRequest {
+  uint64_t inode;
+};
+
+// ---------------------------------------------------------------------------------------------
+// Incoming traffic: session file "incoming", written by the intproxy, read by hooks. A connection of a
+// remote peer comes from the intproxy; accept, getpeername and getsockname find the real addresses here
+// by its source port, without a message. A sparse file: what is not in use takes no memory.
+//
+// Every entry has a generation, odd while it is being written: a reader copies the entry and takes the
+// copy if the generation was even before and the same afterwards.
+
+struct IncomingAddress {
+  uint16_t family;   // AF_INET or AF_INET6; 0: the entry is free
+  uint16_t port;     // host order
+  uint8_t data[16];  // network order
+};
+
+struct IncomingPeer {
+  uint32_t generation;
+  IncomingAddress remote;  // who connected to the target
+  IncomingAddress local;   // what it connected to; the port as the program names it
+  uint32_t padding;
+};
+static_assert(sizeof(IncomingPeer) == 48);
+
+struct IncomingListener {
+  uint32_t generation;
+  IncomingAddress requested;
+  IncomingAddress actual;
+  uint32_t padding;
+};
+
+inline constexpr uint32_t kIncomingListeners = 256;  // more are served, but not found under their name
+inline constexpr uint32_t kPortCount = 65536;
+
+struct IncomingTable {
+  IncomingListener listeners[kIncomingListeners];
+  IncomingPeer from_source[kPortCount];    // from Settings::incoming_source
+  IncomingPeer from_loopback6[kPortCount]; // from ::1, towards listeners that take IPv6 only. Others
+                                           // connect from there too: free as soon as it is closed
+};
+
 // ---------------------------------------------------------------------------------------------
 // Shared file slots: session file "slots", mapped read-write by the intproxy and by every hook.
 // A reader that finds [offset, offset+length) inside [begin, end) reads the memfd without asking:
@@ -404,6 +457,7 @@ inline constexpr char kSessionVariable[] = "MIRRORD_SESSION";      // path of th
 inline constexpr char kInheritedVariable[] = "MIRRORD_INHERITED";  // key and fd:handle pairs, exec
 inline constexpr char kSettingsFile[] = "settings";
 inline constexpr char kSlotsFile[] = "slots";
+inline constexpr char kIncomingFile[] = "incoming";
 inline constexpr char kSocketFile[] = "intproxy.sock";
 inline constexpr char kNewSocketFile[] = "intproxy.sock.new";  // until it listens
 

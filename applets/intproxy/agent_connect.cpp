@@ -71,6 +71,10 @@ void AgentLink::connect(Outgoing kind, proto::SocketAddress remote, Sender& send
       message = ClientMessage::make<"SeqpacketOutgoing">(
           proto::LayerSeqpacket::make<"ConnectV2">(std::move(request)));
       break;
+    case Outgoing::kStolen:
+    case Outgoing::kMirrored:
+      refuse(io_error(EINVAL));
+      return;
   }
   if (!enqueue(sender.queue_, std::move(message))) {
     refuse(io_error(EINVAL));  // a UNIX path that is not UTF-8

@@ -161,7 +161,8 @@ class AgentLink {
 
   // ---- Outgoing. ConnectV2 matched by uid, or the ordered legacy form. Read and Close messages go
   // to the handlers below, in order with the connect replies.
-  enum class Outgoing { kTcp, kUdp, kSeqpacket };
+  // kStolen and kMirrored are made by the agent, not asked for; only their words differ.
+  enum class Outgoing { kTcp, kUdp, kSeqpacket, kStolen, kMirrored };
   void connect(Outgoing kind, proto::SocketAddress remote, Sender& sender,
                Reply<proto::DaemonConnect> reply);
   // Messages that are not replies: set_handler<"TcpOutgoing">([](proto::DaemonTcpOutgoing&&) {}).

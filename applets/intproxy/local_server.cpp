@@ -26,6 +26,7 @@ bool is_one_way(local::MessageType type) {
     case local::MessageType::kNudge:
     case local::MessageType::kListening:
     case local::MessageType::kReleaseSocket:
+    case local::MessageType::kListenerClosed:
       return true;
     default:
       return false;

@@ -26,21 +26,41 @@ int connect_errno(const proto::ResponseError& error) {
   return is_agent_lost(error) ? ECONNREFUSED : errno_of(error);
 }
 
-template <proto::FixedString Case, class... Args>
-proto::ClientMessage wrap(AgentLink::Outgoing kind, Args&&... args) {
+proto::ClientMessage data_message(AgentLink::Outgoing kind, proto::ConnectionId id,
+                                  proto::Bytes&& bytes) {
   using proto::ClientMessage;
   switch (kind) {
     case AgentLink::Outgoing::kTcp:
       return ClientMessage::make<"TcpOutgoing">(
-          proto::LayerTcpOutgoing::make<Case>(std::forward<Args>(args)...));
+          proto::LayerTcpOutgoing::make<"Write">(id, std::move(bytes)));
     case AgentLink::Outgoing::kUdp:
       return ClientMessage::make<"UdpOutgoing">(
-          proto::LayerUdpOutgoing::make<Case>(std::forward<Args>(args)...));
+          proto::LayerUdpOutgoing::make<"Write">(id, std::move(bytes)));
     case AgentLink::Outgoing::kSeqpacket:
+      return ClientMessage::make<"SeqpacketOutgoing">(
+          proto::LayerSeqpacket::make<"Write">(id, std::move(bytes)));
+    case AgentLink::Outgoing::kStolen:
+    case AgentLink::Outgoing::kMirrored:
       break;
   }
-  return ClientMessage::make<"SeqpacketOutgoing">(
-      proto::LayerSeqpacket::make<Case>(std::forward<Args>(args)...));
+  return ClientMessage::make<"TcpSteal">(proto::LayerTcpSteal::make<"Data">(id, std::move(bytes)));
+}
+
+proto::ClientMessage close_message(AgentLink::Outgoing kind, proto::ConnectionId id) {
+  using proto::ClientMessage;
+  switch (kind) {
+    case AgentLink::Outgoing::kTcp:
+      return ClientMessage::make<"TcpOutgoing">(proto::LayerTcpOutgoing::make<"Close">(id));
+    case AgentLink::Outgoing::kUdp:
+      return ClientMessage::make<"UdpOutgoing">(proto::LayerUdpOutgoing::make<"Close">(id));
+    case AgentLink::Outgoing::kSeqpacket:
+      return ClientMessage::make<"SeqpacketOutgoing">(proto::LayerSeqpacket::make<"Close">(id));
+    case AgentLink::Outgoing::kMirrored:
+      return ClientMessage::make<"Tcp">(proto::LayerTcp::make<"ConnectionUnsubscribe">(id));
+    case AgentLink::Outgoing::kStolen:
+      break;
+  }
+  return ClientMessage::make<"TcpSteal">(proto::LayerTcpSteal::make<"ConnectionUnsubscribe">(id));
 }
 
 }  // namespace
@@ -67,8 +87,7 @@ void OutgoingEntry::connect() {
                    if (*alive) {
                      settle(std::move(outcome));
                    } else if (outcome) {  // nobody wants it any more
-                     AgentLink::Sender(*agent).send(
-                         wrap<"Close">(kind, proto::LayerClose{outcome->connection_id}));
+                     AgentLink::Sender(*agent).send(close_message(kind, outcome->connection_id));
                    }
                  });
 }
@@ -76,11 +95,8 @@ void OutgoingEntry::connect() {
 void OutgoingEntry::settle(proto::Res<proto::DaemonConnect> outcome) {
   grace_.reset();
   if (outcome) {
-    state_ = State::kOpen;
-    agent_id_ = outcome->connection_id;
-    agent_connection_ = hub_.agent().connection();
     agent_address_ = to_local(outcome->local_address);
-    hub_.bind_agent_id(*this, agent_id_);
+    opened_by_agent(outcome->connection_id);
   } else {
     state_ = State::kFailed;
     error_ = connect_errno(outcome.error());
@@ -95,6 +111,13 @@ void OutgoingEntry::settle(proto::Res<proto::DaemonConnect> outcome) {
   } else {
     failed(was_told_pending_);
   }
+}
+
+void OutgoingEntry::opened_by_agent(proto::ConnectionId id) {
+  state_ = State::kOpen;
+  agent_id_ = id;
+  agent_connection_ = hub_.agent().connection();
+  hub_.bind_agent_id(*this, agent_id_);
 }
 
 void OutgoingEntry::answer(Call& call) const {
@@ -161,14 +184,14 @@ bool OutgoingEntry::is_at_agent() const {
 }
 
 void OutgoingEntry::send_data(proto::Bytes&& bytes) {
-  if (is_at_agent()) {
-    sender_.send(wrap<"Write">(kind_, proto::LayerWrite{agent_id_, std::move(bytes)}));
+  if (is_at_agent() && kind_ != AgentLink::Outgoing::kMirrored) {  // nobody hears its answers
+    sender_.send(data_message(kind_, agent_id_, std::move(bytes)));
   }
 }
 
 void OutgoingEntry::send_hint(proto::Hint hint) {
   if (is_at_agent() && hub_.agent().speaks_flight()) {
-    sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
+    sender_.send(close_message(kind_, proto::with_hint(hint, agent_id_)));
   }
 }
 
@@ -180,7 +203,7 @@ void OutgoingEntry::close_at_agent(proto::Hint hint) {
     hint = proto::Hint::kNone;
   }
   if (is_at_agent()) {
-    sender_.send(wrap<"Close">(kind_, proto::LayerClose{proto::with_hint(hint, agent_id_)}));
+    sender_.send(close_message(kind_, proto::with_hint(hint, agent_id_)));
   }
   forget_agent_connection();
 }

@@ -1,5 +1,6 @@
-// applets/intproxy/outgoing_entry.h — one connect of a program: what the agent says of it, who waits
-// for that, and the way of its data. The program's side is in the derived classes.
+// applets/intproxy/outgoing_entry.h — one connect of a program, or one connection that reached the
+// target: what the agent says of it, who waits for that, and the way of its data. The program's side is
+// in the derived classes.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +51,8 @@ class OutgoingEntry {
   [[nodiscard]] int error() const { return error_; }  // of kFailed
   void set_relay(const local::Address& relay) { relay_ = relay; }
 
+  // The agent has made the connection by itself (kStolen, kMirrored).
+  void opened_by_agent(proto::ConnectionId id);
   // Asks the agent for the connection.
   void connect();
   // Answers with the outcome: now if it is known, else when it comes, but within `grace_ms` (then

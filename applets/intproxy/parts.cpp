@@ -2,6 +2,7 @@
 #include "applets/intproxy/dns.h"
 #include "applets/intproxy/dns_queries.h"
 #include "applets/intproxy/files.h"
+#include "applets/intproxy/incoming.h"
 #include "applets/intproxy/outgoing.h"
 #include "applets/intproxy/session.h"
 
@@ -17,6 +18,7 @@ std::vector<std::unique_ptr<Part>> make_parts(Session& session) {
   // In front of the part that its connections use: parts are destroyed in this order.
   parts.push_back(std::make_unique<DnsQueries>(session, *outgoing));
   parts.push_back(std::move(outgoing));
+  parts.push_back(std::make_unique<Incoming>(session));
   return parts;
 }
 

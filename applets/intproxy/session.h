@@ -111,6 +111,8 @@ class Session {
     return processes_;
   }
   [[nodiscard]] SessionLog& log() { return *log_; }
+  // One line to the log, and on the program's standard error.
+  void tell_user(const std::string& text);
 
  private:
   Status map_settings();
@@ -127,7 +129,6 @@ class Session {
   void remove_process(std::uint64_t key);
   void drop_oldest_reservation();
   void use_connector(std::unique_ptr<AgentConnector> connector);  // interruptions.cpp
-  void tell_user(const std::string& text);
   // End of the session (lifetime.cpp).
   void watch_root();
   void schedule_check();

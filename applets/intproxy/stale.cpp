@@ -66,7 +66,7 @@ bool is_stale(const std::string& path) {
 
 bool remove_session_directory(const std::string& directory) {
   for (const char* name : {local::kSocketFile, local::kNewSocketFile, local::kSlotsFile,
-                           local::kSettingsFile, "log"}) {
+                           local::kIncomingFile, local::kSettingsFile, "log"}) {
     ::unlink((directory + "/" + name).c_str());
   }
   return ::rmdir(directory.c_str()) == 0 || errno == ENOENT;

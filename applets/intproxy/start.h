@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "applets/config/config.h"
 #include "applets/intproxy/load_watch.h"
 #include "k8s/agent_session.h"
 #include "net/error.h"
@@ -62,6 +63,8 @@ struct SessionOptions {
   bool fetch_environment = true;
   std::vector<std::string> environment_include;  // empty: all
   std::vector<std::string> environment_exclude;
+
+  config::IncomingRules incoming;
 
   // Answers kMapPath. Runs in the intproxy; empty: no path is ever mapped.
   std::function<MappedPath(std::string_view path)> map_path;
