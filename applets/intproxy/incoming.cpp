@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ranges>
 #include <utility>
 
 #include "applets/intproxy/address.h"
@@ -194,7 +195,7 @@ const proto::HttpFilter* Incoming::filter_for(std::uint16_t port) const {
 }
 
 // Whether the agent's version has all kinds of it.
-bool Incoming::knows_filter(const proto::HttpFilter& filter) const {
+bool Incoming::knows_filter(const proto::HttpFilter& filter) {
   using proto::Gate;
   if (const auto* composite = filter.get_if<"Composite">()) {
     return agent().supports(Gate::kHttpCompositeFilter) &&
@@ -207,7 +208,7 @@ bool Incoming::knows_filter(const proto::HttpFilter& filter) const {
          (!filter.is<"HeaderJq">() || agent().supports(Gate::kHttpHeaderJqFilter));
 }
 
-ClientMessage Incoming::subscription(std::uint16_t port) const {
+ClientMessage Incoming::subscription(std::uint16_t port) {
   const proto::HttpFilter* filter = filter_for(port);
   if (rules_.mode == config::IncomingMode::kSteal) {
     proto::StealType type = filter != nullptr
@@ -414,8 +415,8 @@ std::vector<const Incoming::Source*> Incoming::candidates(std::uint16_t port,
   if (found == ports_.end()) {
     return sources;
   }
-  for (const Source& source : found->second.sources) {
-    sources.insert(sources.begin(), &source);
+  for (const Source& source : std::views::reverse(found->second.sources)) {
+    sources.push_back(&source);
   }
   const auto rank = [&](const Source* source) {
     return source->requested.ip == local ? 0 : source->requested.ip.is_v6 == remote.is_v6 ? 1 : 2;

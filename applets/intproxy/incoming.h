@@ -75,8 +75,8 @@ class Incoming final : public Part, public OutgoingHub {
   void subscribe(std::uint16_t number, Port& port);
   void unsubscribe(std::uint16_t number);
   [[nodiscard]] const proto::HttpFilter* filter_for(std::uint16_t port) const;
-  [[nodiscard]] bool knows_filter(const proto::HttpFilter& filter) const;
-  [[nodiscard]] proto::ClientMessage subscription(std::uint16_t port) const;
+  [[nodiscard]] bool knows_filter(const proto::HttpFilter& filter);
+  [[nodiscard]] proto::ClientMessage subscription(std::uint16_t port);
   void on_subscribed(proto::Res<proto::Port>&& result);
   void refuse(std::uint16_t number, int error_number, const std::string& why);
   void remove_sources(Port& port);

@@ -111,7 +111,7 @@ Result<Fd> IncomingTable::connect_to(const net::Endpoint& target, const Incoming
     forget(socket.get());
     return fail_system("connect to the program at " + target.to_string(), error);
   }
-  return std::move(socket);
+  return socket;
 }
 
 Result<Fd> IncomingTable::connect(const net::Endpoint& listener, const IncomingOrigin& origin) {

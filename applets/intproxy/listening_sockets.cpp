@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <span>
 #include <cstring>
 #include <fstream>
 #include <sstream>

@@ -266,7 +266,9 @@ void OutgoingStream::written() {
 }
 
 void OutgoingStream::erase_if_done() {
-  if (remote_has_ended_ && is_end_delivered_ && (program_has_ended_ || is_gone_)) {
+  // A program that has a copy may answer for as long as it likes: nobody resets it.
+  const bool is_over = program_has_ended_ || (is_gone_ && kind() != AgentLink::Outgoing::kMirrored);
+  if (remote_has_ended_ && is_end_delivered_ && is_over) {
     forget_agent_connection();  // the agent has seen both ends too
     hub_.erase(*this);
   }

@@ -229,6 +229,18 @@ class LocalTest(unittest.TestCase):
         """Every process that this test has brought about and that still runs."""
         return marked_processes(self.folder)
 
+    def victim(self, which):
+        """The session's process of that role, "agent" or "intproxy"; None while there is none."""
+        for pid, command in self.processes().items():
+            try:
+                is_ours = os.readlink("/proc/%d/exe" % pid).startswith(self.mirrord)
+            except OSError:
+                continue
+            is_agent = " agent" in command or "mirrord-agent" in command
+            if is_ours and "demo" not in command and is_agent == (which == "agent"):
+                return pid
+        return None
+
     @property
     def pod(self):
         if self._pod is None:

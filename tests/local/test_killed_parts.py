@@ -58,17 +58,6 @@ def make_vast_file(path):
 
 
 class KilledParts(LocalTest):
-    def victim(self, which):
-        for pid, command in self.processes().items():
-            try:
-                is_ours = os.readlink("/proc/%d/exe" % pid).startswith(self.mirrord)
-            except OSError:
-                continue
-            is_agent = " agent" in command or "mirrord-agent" in command
-            if is_ours and "demo" not in command and is_agent == (which == "agent"):
-                return pid
-        return None
-
     def kill(self, which, what):
         seed = int(os.environ.get("MIRRORD_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
         self.pod.inside(make_vast_file, "/data/vast")

@@ -1,0 +1,148 @@
+# tests/local/test_incoming.py — the target's traffic reaches the local program: stolen or copied, and only
+# while the program listens.
+import os
+import signal
+import subprocess
+import unittest
+
+from support import LocalTest, python_with, wait_until
+
+PORT = 8080
+
+# Connects, sends what it is given, ends its half and prints its own port and all that came.
+CLIENT = r"""
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as connection:
+    port = connection.getsockname()[1]
+    connection.sendall(sys.argv[3].encode())
+    connection.shutdown(socket.SHUT_WR)
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+sys.stdout.write("%d\n" % port + received.decode())
+"""
+
+# The same with many bytes, in both directions at once; prints whether they came back unchanged.
+BULK = r"""
+import os, socket, sys, threading
+data = os.urandom(8 << 20)
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60) as connection:
+    def send():
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+    sender = threading.Thread(target=send)
+    sender.start()
+    received = b"".join(iter(lambda: connection.recv(65536), b""))
+    sender.join()
+greeting, _, rest = received.partition(b"\n")
+print(greeting.split()[0].decode(), rest == data)
+"""
+
+
+@unittest.skipUnless(os.geteuid() == 0, "making the target's network and redirecting its ports take root")
+class Incoming(LocalTest):
+    def setUp(self):
+        super().setUp()
+        self.target = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", python_with(),
+             self.app("incoming_server.py"), "target", str(PORT)],
+            env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(self.target)
+        self.assertEqual(b"ready\n", self.target.stdout.readline())
+
+    def inside(self, script, *words):
+        """Runs a Python script in the target's network."""
+        done = subprocess.run(["nsenter", "--target", str(self.target.pid), "--net", python_with(), "-c", script, *words],
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(0, done.returncode, done.stderr)
+        return done.stdout
+
+    def ask(self, text="hello", host="127.0.0.1", port=PORT):
+        """What a client inside the target's network is told: its port, and the words of the greeting."""
+        own, greeting, rest = self.inside(CLIENT, host, str(port), text).split("\n", 2)
+        self.assertEqual(text, rest)
+        return own, greeting.split()
+
+    def who(self):
+        return self.ask()[1][0]
+
+    def becomes(self, name):
+        self.assertTrue(wait_until(lambda: self.who() == name, 20, 0.1), name + " does not answer")
+
+    def serve(self, incoming, *words, port=PORT):
+        """Starts the local program and waits until it listens."""
+        process = self.start_remote(python_with(), self.app("incoming_server.py"), "local", str(port), *words,
+                                    target="process/%d" % self.target.pid,
+                                    config={"feature": {"network": {"incoming": incoming}}})
+        line = process.stdout.readline()
+        self.assertEqual(b"ready\n", line, line or process.stderr.read())
+        return process
+
+    def test_stolen_connections_come_from_the_real_client(self):
+        self.serve("steal")
+        for host in ("127.0.0.1", "::1"):
+            own, words = self.ask(host=host)
+            shown = host if ":" in host else "::ffff:" + host
+            self.assertEqual(["local", shown, own, shown, str(PORT)], words)
+
+    def test_mirrored_connections_are_answered_by_the_target(self):
+        process = self.serve("mirror")
+        self.assertEqual("target", self.ask("copy of this")[1][0])
+        self.assertEqual(b"got copy of this\n", process.stdout.readline())
+
+    def test_nothing_comes_when_it_is_off(self):
+        self.serve("off")
+        self.assertEqual("target", self.who())
+
+    def test_ports_that_are_left_alone(self):
+        self.serve({"mode": "steal", "ignore_ports": [PORT]})
+        self.assertEqual("target", self.who())
+
+    def test_another_port_of_the_program(self):
+        self.serve({"mode": "steal", "port_mapping": [[9090, PORT]]}, port=9090)
+        own, words = self.ask()
+        self.assertEqual(["local", "::ffff:127.0.0.1", own, "::ffff:127.0.0.1", "9090"], words)
+
+    def test_forked_workers_share_the_listener(self):
+        self.serve("steal", "3")
+        self.assertEqual(["local"] * 12, [self.who() for _ in range(12)])
+
+    def test_every_byte_both_ways(self):
+        self.serve("steal")
+        self.assertEqual("local True\n", self.inside(BULK, str(PORT)))
+        self.assertEqual("local", self.who())
+
+    def test_a_mirror_costs_the_target_no_byte(self):
+        self.serve("mirror")
+        self.assertEqual("target True\n", self.inside(BULK, str(PORT)))
+
+    def test_a_program_that_listens_again(self):
+        process = self.serve("steal")
+        self.assertEqual("local", self.who())
+        process.stdin.write(b"again\n")
+        process.stdin.flush()
+        while process.stdout.readline() != b"ready\n":
+            self.assertIsNone(process.poll())
+        self.becomes("local")
+
+    def test_the_end_of_the_program_gives_the_traffic_back(self):
+        process = self.serve("steal")
+        self.assertEqual("local", self.who())
+        process.stdin.close()
+        process.wait(20)
+        self.becomes("target")
+
+    def test_killed_parts_give_the_traffic_back(self):
+        for role in (None, "intproxy", "agent"):
+            with self.subTest(role or "program"):
+                process = self.serve("steal")
+                self.becomes("local")
+                victim = process.pid if role is None else wait_until(lambda: self.victim(role), 5)
+                os.kill(victim, signal.SIGKILL)
+                self.becomes("target")
+                process.kill()
+                process.wait(20)
+
+
+if __name__ == "__main__":
+    unittest.main()
