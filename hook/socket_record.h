@@ -31,9 +31,9 @@ struct SocketRecord {
   bool gets_incoming;       // the intproxy was told of the listener with this inode
   uint64_t inode;
   uint64_t connection;
-  local::Address remote;  // what the program connected to
-  local::Address relay;   // what its socket is really connected to
-  local::Address local;   // the agent's address; family 0: not known yet
+  local::Address remote;     // what the program connected to
+  local::Address relay;      // what its socket is really connected to
+  local::Address local;      // the agent's address; family 0: not known yet
   local::Address requested;  // what the program has bound it to
   std::atomic<AssociationPage*> associations;
 };

@@ -9,11 +9,13 @@
 
 #include <array>
 #include <cerrno>
-#include <span>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "net/fd.h"
 
@@ -77,22 +79,23 @@ Status dump(int netlink, std::uint8_t family, Inodes& inodes) {
 }
 
 // Lines of /proc/net/tcp: "sl local remote st tx:rx tr:tm retrnsmt uid timeout inode …".
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+// proc_pid_net(5): the state is the fourth field, the inode the tenth.
 Status read_table(const char* path, Inodes& inodes) {
-  std::ifstream file(path);
+  const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path, "re"));
   if (!file) {
     return fail_system("read " + std::string(path), errno);
   }
-  std::string line;
-  std::getline(file, line);
-  while (std::getline(file, line)) {
-    std::istringstream fields(line);
-    std::string skipped, state;
+  std::array<char, 512> line{};
+  while (std::fgets(line.data(), line.size(), file.get()) != nullptr) {
+    std::array<char, 4> state{};
     std::uint64_t inode = 0;
-    fields >> skipped >> skipped >> skipped >> state;
-    for (int i = 0; i < 5; ++i) {
-      fields >> skipped;
-    }
-    if (fields >> inode && state == "0A") {
+    if (std::sscanf(line.data(), "%*s %*s %*s %3s %*s %*s %*s %*s %*s %" SCNu64, state.data(),
+                    &inode) == 2 &&
+        std::string_view(state.data()) == "0A") {
       inodes.insert(inode);
     }
   }
