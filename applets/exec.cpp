@@ -253,6 +253,17 @@ Status refuse_nested() {
               "Start it once only: remove it from the script or from the editor's settings.");
 }
 
+// Everything would be taken, not what the filter picks: better nothing.
+Status refuse_http_filter(const config::IncomingRules& rules) {
+  if (rules.mode == config::IncomingMode::kOff || !rules.http_filter)
+    return {};
+  return fail(
+      ErrorCode::kUnsupported,
+      "feature.network.incoming.http_filter: requests cannot be told apart in this version, "
+      "only whole ports be mirrored or stolen",
+      "Remove the filter to take everything, or set feature.network.incoming.mode to `off`.");
+}
+
 class Execution {
  public:
   Execution(ExecRequest request, Progress& progress)
@@ -368,6 +379,7 @@ Result<intproxy::StartedSession> Execution::start_session(const std::string& dir
 Status Execution::start() {
   MIRRORD_CHECK_STATUS(refuse_nested());
   MIRRORD_CHECK_STATUS(check_program());
+  MIRRORD_CHECK_STATUS(refuse_http_filter(config_.network.incoming));
   show_config();
   timings_.mark("program");
   if (is_in_cluster(config_)) {

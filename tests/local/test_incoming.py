@@ -98,6 +98,11 @@ class Incoming(LocalTest):
         self.serve({"mode": "steal", "ignore_ports": [PORT]})
         self.assertEqual("target", self.who())
 
+    def test_filters_are_refused_before_anything_is_taken(self):
+        config = {"feature": {"network": {"incoming": {"mode": "steal", "http_filter": {"header_filter": "x: y"}}}}}
+        _, errors = self.run_remote("true", target="process/%d" % self.target.pid, config=config, status=1)
+        self.assertIn(b"http_filter", errors)
+
     def test_another_port_of_the_program(self):
         self.serve({"mode": "steal", "port_mapping": [[9090, PORT]]}, port=9090)
         own, words = self.ask()
