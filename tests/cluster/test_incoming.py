@@ -1,0 +1,43 @@
+# tests/cluster/test_incoming.py — what reaches a pod reaches the local program: from other pods, by the
+# service and by the pod's address.
+import os
+import signal
+
+from cluster import ClusterTest, wait_until
+from support import python_with, write_file
+
+
+class Incoming(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.pod_name = self.workload("Deployment", "web")
+        self.web = self.service("web")["spec"]["clusterIP"]
+        self.client = self.pod_object("client")
+        self.address = self.get("Pod", self.pod_name)["status"]["podIP"]
+        write_file(os.path.join(self.work, "index.html"), b"served here\n", 0o644)
+
+    def fetch(self, address, port):
+        """The page as another pod sees it; by nc, since a static wget has no resolver."""
+        done = self.cluster.run("exec", "-n", self.namespace, self.client, "--", "sh", "-c",
+                                "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 20 %s %d" % (address, port))
+        return done.stdout.replace("\r\n", "\n").rpartition("\n\n")[2] or done.stderr
+
+    def serve(self, mode):
+        process = self.start_remote(python_with(), "-u", "-m", "http.server", "8080", target="deployment/web",
+                                    config={"feature": {"fs": "local", "network": {"incoming": mode}}})
+        line = process.stdout.readline()
+        self.assertIn(b"Serving HTTP", line, line or process.stderr.read())
+        return process
+
+    def test_stolen_until_the_program_ends(self):
+        process = self.serve("steal")
+        for address, port in ((self.address, 8080), (self.web, 80)):
+            self.assertEqual("served here\n", self.fetch(address, port), address)
+        os.kill(process.pid, signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: self.fetch(self.web, 80) == "served by %s\n" % self.pod_name, 30, 0.5))
+        self.expect_no_agents(120)
+
+    def test_mirrored(self):
+        process = self.serve("mirror")
+        self.assertEqual("served by %s\n" % self.pod_name, self.fetch(self.web, 80))
+        self.assertIn(b'"GET / HTTP/1.0" 200', process.stderr.readline())
