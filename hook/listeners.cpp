@@ -156,6 +156,32 @@ void announce(int fd, local::Transport transport, uint16_t port) {
   notify({local::MessageType::kListening, &fixed, sizeof fixed, nullptr, 0, -1});
 }
 
+// 0 or an errno.
+int bind_as_target(int fd, const sockaddr* address, socklen_t length,
+                   const local::Address& wanted) {
+  local::Transport transport;
+  const bool is_known = transport_of(fd, &transport);
+  const bool is_moved = is_known && has_flag(local::kIncoming) && fixed_port(wanted.port) != 0;
+  const int error = is_moved || ORIGINAL(bind)(fd, address, length) == 0 ? 0 : errno;
+  if (!is_known || (error != 0 && !may_be_elsewhere(wanted, transport, error))) {
+    return error;
+  }
+  if (is_moved || error != 0) {
+    const int failure = bind_elsewhere(fd, transport, wanted, error);
+    if (failure != 0) {
+      return failure;
+    }
+  } else if (has_flag(local::kIncoming) && takes_port(wanted)) {
+    remember_bound(fd, transport, wanted, false);
+  }
+  // A bound datagram socket is a server without listen: its port on loopback stays local.
+  local::Address actual;
+  if (transport == local::Transport::kDatagram && local_name(fd, &actual)) {
+    announce(fd, transport, actual.port);
+  }
+  return 0;
+}
+
 uint64_t inode_of(int fd) {
   struct stat status = {};
   return failed(raw(SYS_fstat, fd, &status)) ? 0 : status.st_ino;
@@ -232,31 +258,12 @@ int hk_bind(int fd, const sockaddr* address, socklen_t length) {
   if (!is_active() || !is_internet(address) || !to_local(address, length, &wanted)) {
     return ORIGINAL(bind)(fd, address, length);
   }
-  const bool is_moved = has_flag(local::kIncoming) && fixed_port(wanted.port) != 0;
-  const int result = is_moved ? -1 : ORIGINAL(bind)(fd, address, length);
-  const SavedErrno saved;
-  const int error = result == 0 || is_moved ? 0 : errno;
-  local::Transport transport;
-  const bool matters =
-      result != 0 || (has_flag(local::kIncoming) && takes_port(wanted)) || wanted.port != 0;
-  if (!matters || !transport_of(fd, &transport)) {
-    return result;
+  int error;
+  {
+    const SavedErrno saved;
+    error = bind_as_target(fd, address, length, wanted);
   }
-  if (result == 0) {
-    if (has_flag(local::kIncoming) && takes_port(wanted)) {
-      remember_bound(fd, transport, wanted, false);
-    }
-  } else if (!is_moved && !may_be_elsewhere(wanted, transport, error)) {
-    return result;
-  } else if (const int failure = bind_elsewhere(fd, transport, wanted, error); failure != 0) {
-    return fail_with(failure);
-  }
-  // A bound datagram socket is a server without listen: its port on loopback stays local.
-  local::Address actual;
-  if (transport == local::Transport::kDatagram && local_name(fd, &actual)) {
-    announce(fd, transport, actual.port);
-  }
-  return 0;
+  return error == 0 ? 0 : fail_with(error);
 }
 
 int hk_listen(int fd, int backlog) {

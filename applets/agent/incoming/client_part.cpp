@@ -115,13 +115,17 @@ void IncomingClient::handle(proto::LayerTcpSteal&& message) {
 
 void IncomingClient::subscribe(IncomingMode mode, proto::Port port,
                                std::optional<proto::HttpFilter> filter) {
-  if (incoming_ == nullptr) {
-    // As the original's agent without a target: the client is told, and its session goes on.
+  if (incoming_ == nullptr && !link_.speaks_flight()) {
+    // As the original's agent without a target.
     return link_.send(DaemonMessage::make<"Close">(
         "incoming traffic is not available: this agent has no target"));
   }
   auto place = std::make_shared<std::optional<proto::Res<proto::Port>>>();
   answers_[static_cast<std::size_t>(mode)].in_order.push_back(place);
+  if (incoming_ == nullptr) {  // our own client listens on its machine only, and goes on
+    *place = std::unexpected(proto::ResponseError::make<"NotImplemented">());
+    return answer(mode);
+  }
   if (filter) {
     // Connections are not taken apart into requests yet, and unfiltered traffic is not what was asked for.
     *place = std::unexpected(proto::ResponseError::make<"NotImplemented">());
