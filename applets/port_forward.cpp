@@ -1,9 +1,11 @@
-// applets/port_forward.cpp — `mirrord port-forward`: local ports that lead to what the target can reach.
+// applets/port_forward.cpp — `mirrord port-forward`: local ports that lead to what the target can reach, and
+// ports of the target that lead here.
 #include <signal.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "applets/exec.h"
 #include "applets/exec_flags.h"
 #include "applets/intproxy/forwarder.h"
+#include "applets/intproxy/reverse_forwarder.h"
 #include "applets/port_mapping.h"
 #include "applets/progress.h"
 #include "net/leave.h"
@@ -22,9 +25,10 @@ namespace mirrord {
 namespace {
 
 constexpr char kHelp[] =
-    "Forwards ports of this machine to whatever the target can reach.\n"
+    "Forwards ports of this machine to whatever the target can reach, and ports of the target to\n"
+    "this machine.\n"
     "\n"
-    "Usage: mirrord port-forward [FLAGS] -L [LOCAL_PORT:]HOST:PORT …\n"
+    "Usage: mirrord port-forward [FLAGS] [-L [LOCAL_PORT:]HOST:PORT]… [-R [REMOTE_PORT:]PORT]…\n"
     "\n"
     "Flags:\n"
     "  -L, --port-mapping [LOCAL_PORT:]HOST:PORT\n"
@@ -33,18 +37,23 @@ constexpr char kHelp[] =
     "                          HOST is an address, or a name that the target looks up for each\n"
     "                          connection. May be repeated\n"
     "  -R, --reverse-port-mapping [REMOTE_PORT:]LOCAL_PORT\n"
-    "                          not available in this version\n"
+    "                          connections to the target's REMOTE_PORT (the same as LOCAL_PORT if "
+    "it\n"
+    "                          is left out) come to 127.0.0.1:LOCAL_PORT: copies of them, or with\n"
+    "                          `feature.network.incoming.mode` \"steal\" they themselves. May be\n"
+    "                          repeated\n"
     "  -t, --target, -f, --config-file, --agent-address and the other flags of `mirrord exec` say\n"
     "                          whose network it is\n"
     "  -h, --help              show this text\n"
     "\n"
     "Runs until it is interrupted (Ctrl+C).\n"
     "\n"
-    "Example: mirrord port-forward -t deployment/shop -L 15432:postgres:5432\n";
+    "Examples: mirrord port-forward -t deployment/shop -L 15432:postgres:5432\n"
+    "          mirrord port-forward -t deployment/shop -f steal.json -R 80:8080\n";
 
 struct Arguments {
   std::vector<PortMapping> mappings;
-  std::vector<std::string> reverse;
+  intproxy::ReverseForwarder::Ports reverse;
   ExecFlags flags;
 };
 
@@ -87,8 +96,11 @@ Result<Arguments> parse(int argc, char** argv) {
       value = argv[++i];
     }
     if (is_reverse) {
-      MIRRORD_CHECK_STATUS(check_reverse_mapping(value));
-      arguments.reverse.push_back(value);
+      MIRRORD_TRY(reverse, parse_reverse_mapping(value));
+      if (!arguments.reverse.emplace(reverse.remote_port, reverse.local_port).second) {
+        return usage("the target's port " + std::to_string(reverse.remote_port) +
+                     " is mapped twice");
+      }
       continue;
     }
     MIRRORD_TRY(mapping, parse_port_mapping(value));
@@ -105,12 +117,6 @@ Result<Arguments> parse(int argc, char** argv) {
 Status check(const Arguments& arguments) {
   if (arguments.mappings.empty() && arguments.reverse.empty()) {
     return usage("no port mapping was given");
-  }
-  if (!arguments.reverse.empty()) {
-    return fail(ErrorCode::kUnsupported,
-                "-R " + arguments.reverse.front() +
-                    ": connections that reach the target cannot be taken in this version",
-                "Leave -R out; -L works.");
   }
   std::set<std::uint16_t> seen;
   for (const PortMapping& mapping : arguments.mappings) {
@@ -131,6 +137,42 @@ Status listen_all(intproxy::Forwarder& forwarder, const std::vector<PortMapping>
                 unsigned{mapping.remote_port});
   }
   std::fflush(stdout);
+  return {};
+}
+
+// Runs the loop until the ports are subscribed, or until it is stopped.
+Status subscribe_all(net::Loop& loop, const bool& is_over, intproxy::ReverseForwarder& reverse,
+                     const intproxy::ReverseForwarder::Ports& ports) {
+  std::optional<Status> outcome;
+  reverse.start(ports, [&](Status status) {
+    outcome = std::move(status);
+    loop.stop();
+  });
+  while (!outcome && !is_over) {
+    loop.run();
+  }
+  if (!outcome || !*outcome) {
+    return outcome.value_or(Status());
+  }
+  for (const auto& [remote, local] : ports) {
+    std::printf("port %u of the target -> 127.0.0.1:%u\n", unsigned{remote}, unsigned{local});
+  }
+  std::fflush(stdout);
+  return {};
+}
+
+Status check_incoming(const Arguments& arguments, const config::IncomingRules& rules) {
+  if (arguments.reverse.empty()) {
+    return {};
+  }
+  if (rules.mode == config::IncomingMode::kOff) {
+    return fail(ErrorCode::kConfig, "-R: `feature.network.incoming.mode` is \"off\"",
+                "Set it to \"steal\" or \"mirror\", or leave -R out.");
+  }
+  if (rules.http_filter) {
+    return fail(ErrorCode::kUnsupported, "-R takes whole ports, without `http_filter`",
+                "Leave the filter out of this configuration.");
+  }
   return {};
 }
 
@@ -155,6 +197,7 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
   const net::SignalWatcher hang_up(loop, SIGHUP, stop);
   AgentClient client(loop);
   std::unique_ptr<intproxy::Forwarder> forwarder;
+  std::unique_ptr<intproxy::ReverseForwarder> reverse;
   MIRRORD_CHECK_STATUS(client.open(config, progress,
                                    {.lost =
                                         [&](const Error& why) {
@@ -168,15 +211,32 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
                                           if (forwarder) {
                                             forwarder->agent_interrupted();
                                           }
+                                          if (reverse) {
+                                            reverse->agent_interrupted();
+                                          }
                                         },
-                                    .restored = [] { warn("the agent is back"); }}));
+                                    .restored =
+                                        [&] {
+                                          warn("the agent is back");
+                                          if (reverse) {
+                                            reverse->agent_restored();
+                                          }
+                                        }}));
   forwarder = std::make_unique<intproxy::Forwarder>(loop, client.link(), warn);
   MIRRORD_CHECK_STATUS(listen_all(*forwarder, arguments.mappings));
-  progress.success("Ready!");
+  if (!arguments.reverse.empty()) {
+    reverse = std::make_unique<intproxy::ReverseForwarder>(loop, client.link(),
+                                                           config.network.incoming, warn);
+    MIRRORD_CHECK_STATUS(subscribe_all(loop, is_over, *reverse, arguments.reverse));
+  }
+  if (!is_over) {
+    progress.success("Ready!");
+  }
   while (!is_over) {
     loop.run();
   }
   forwarder.reset();
+  reverse.reset();
   client.leave();
   return result;
 }
@@ -202,6 +262,9 @@ int port_forward_main(int argc, char** argv) {
       code = report_error(error);
     }
     return code;
+  }
+  if (const Status checked = check_incoming(*arguments, config->network.incoming); !checked) {
+    return report_error(checked.error());
   }
   Progress progress(progress_mode_from_environment(), "mirrord port-forward");
   const Status done = run(*arguments, *config, progress);

@@ -76,14 +76,14 @@ Result<PortMapping> parse_port_mapping(std::string_view text) {
   return mapping;
 }
 
-Status check_reverse_mapping(std::string_view text) {
+Result<ReversePortMapping> parse_reverse_mapping(std::string_view text) {
   const std::vector<std::string_view> parts = split(text);
-  for (const std::string_view part : parts) {
-    if (parts.size() > 2 || !parse_port(part)) {
-      return wrong(text, "it is not one port or two", kReverseForm);
-    }
+  const auto remote = parse_port(parts.front());
+  const auto local = parse_port(parts.back());
+  if (parts.size() > 2 || !remote || !local) {
+    return wrong(text, "it is not one port or two", kReverseForm);
   }
-  return {};
+  return ReversePortMapping{*remote, *local};
 }
 
 }  // namespace mirrord

@@ -18,7 +18,12 @@ struct PortMapping {
 // [LOCAL:]HOST:PORT; without LOCAL the same port is used here. An IPv6 address stands in brackets.
 Result<PortMapping> parse_port_mapping(std::string_view text);
 
-// [REMOTE:]LOCAL, of -R: only checked, see port_forward.cpp.
-Status check_reverse_mapping(std::string_view text);
+struct ReversePortMapping {
+  std::uint16_t remote_port = 0;  // of the target
+  std::uint16_t local_port = 0;
+};
+
+// [REMOTE:]LOCAL; without REMOTE the same port of the target is taken.
+Result<ReversePortMapping> parse_reverse_mapping(std::string_view text);
 
 }  // namespace mirrord

@@ -17,9 +17,6 @@ namespace {
 constexpr int kBacklog = 1024;
 constexpr int kAcceptBudget = 64;
 constexpr std::chrono::milliseconds kRetry{100};
-constexpr std::chrono::milliseconds kHoldPoll{10};
-// An agent that does not know pauses is not read from while programs have left this much unread.
-constexpr std::size_t kTotalCap = 64 << 20;
 
 // The first IPv4 address, else the first of all.
 std::optional<net::IpAddress> preferred(const proto::DnsLookup& records) {
@@ -39,7 +36,10 @@ void reset(Fd socket) {
 }  // namespace
 
 Forwarder::Forwarder(net::Loop& loop, AgentLink& link, Warn warn)
-    : loop_(loop), link_(link), warn_(std::move(warn)), hold_timer_(loop) {
+    : loop_(loop),
+      link_(link),
+      warn_(std::move(warn)),
+      input_limit_(loop, link, [this] { return queued_bytes(); }) {
   link_.set_handler<"TcpOutgoing">([this](proto::DaemonTcpOutgoing&& message) {
     dispatch_outgoing(std::move(message), [this](proto::ConnectionId id) {
       const auto found = by_agent_id_.find(id);
@@ -51,9 +51,6 @@ Forwarder::Forwarder(net::Loop& loop, AgentLink& link, Warn warn)
 Forwarder::~Forwarder() {
   *alive_ = false;
   connections_.clear();  // they use the other tables
-  if (is_holding_agent_) {
-    link_.release_input();
-  }
 }
 
 Result<net::Endpoint> Forwarder::forward(const net::Endpoint& local, std::string host,
@@ -165,27 +162,12 @@ void Forwarder::erase(OutgoingEntry& entry) {
   }
 }
 
-void Forwarder::queued_more(std::size_t bytes) {
-  queued_estimate_ += bytes;
-  if (queued_estimate_ > kTotalCap && !is_holding_agent_) {
-    limit_memory();
-  }
-}
-
-void Forwarder::limit_memory() {
-  queued_estimate_ = 0;
+std::size_t Forwarder::queued_bytes() const {
+  std::size_t total = 0;
   for (const auto& [id, connection] : connections_) {
-    queued_estimate_ += connection.stream->queued_bytes();
+    total += connection.stream->queued_bytes();
   }
-  if (!is_holding_agent_ && queued_estimate_ > kTotalCap / 4 * 3) {
-    is_holding_agent_ = true;
-    link_.hold_input();
-    hold_timer_.start_repeating(kHoldPoll, [this] { limit_memory(); });
-  } else if (is_holding_agent_ && queued_estimate_ < kTotalCap / 2) {
-    is_holding_agent_ = false;
-    hold_timer_.stop();
-    link_.release_input();
-  }
+  return total;
 }
 
 }  // namespace mirrord::intproxy

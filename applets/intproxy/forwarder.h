@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "applets/intproxy/agent_link.h"
+#include "applets/intproxy/input_limit.h"
 #include "applets/intproxy/outgoing_entry.h"
 #include "applets/intproxy/outgoing_stream.h"
 #include "net/address.h"
@@ -41,7 +42,7 @@ class Forwarder final : public OutgoingHub {
   void bind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void erase(OutgoingEntry& entry) override;
-  void queued_more(std::size_t bytes) override;
+  void queued_more(std::size_t bytes) override { input_limit_.queued_more(bytes); }
 
  private:
   struct Port {
@@ -61,7 +62,7 @@ class Forwarder final : public OutgoingHub {
   void accept_ready(Port& port);
   void resolve(const Port& port, Fd socket);
   void connect(const net::Endpoint& remote, const std::string& name, Fd socket);
-  void limit_memory();
+  [[nodiscard]] std::size_t queued_bytes() const;
 
   net::Loop& loop_;
   AgentLink& link_;
@@ -71,9 +72,7 @@ class Forwarder final : public OutgoingHub {
   std::unordered_map<std::uint64_t, Connection> connections_;
   std::unordered_map<proto::ConnectionId, OutgoingEntry*> by_agent_id_;
   proto::ReceiveBuffer buffer_;
-  std::size_t queued_estimate_ = 0;
-  bool is_holding_agent_ = false;
-  net::Timer hold_timer_;
+  InputLimit input_limit_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

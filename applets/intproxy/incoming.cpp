@@ -13,12 +13,12 @@
 #include "applets/intproxy/address.h"
 #include "applets/intproxy/listening_sockets.h"
 #include "applets/intproxy/remote.h"
+#include "applets/intproxy/subscription.h"
 #include "proto/errors.h"
 
 namespace mirrord::intproxy {
 namespace {
 
-using proto::ClientMessage;
 using proto::DaemonTcp;
 using Kind = AgentLink::Outgoing;
 
@@ -27,7 +27,6 @@ using Kind = AgentLink::Outgoing;
 constexpr std::chrono::milliseconds kFirstCheck{2};
 constexpr std::chrono::milliseconds kLastCheck{5000};
 constexpr std::chrono::milliseconds kTickPeriod{2000};
-constexpr std::chrono::milliseconds kHoldPoll{10};
 // A program that listens and accepts nothing: its queue is full, and the connect waits.
 constexpr std::uint64_t kConnectLimitMs = 10'000;
 
@@ -65,7 +64,7 @@ Incoming::Incoming(Session& session)
       sender_(session.agent()),
       check_timer_(session.loop()),
       tick_timer_(session.loop()),
-      hold_timer_(session.loop()) {
+      input_limit_(session.loop(), session.agent(), [this] { return queued_bytes(); }) {
   const local::Settings* settings = session.settings();
   if (settings == nullptr || (settings->flags & local::kIncoming) == 0) {
     return;
@@ -91,9 +90,6 @@ Incoming::Incoming(Session& session)
 
 Incoming::~Incoming() {
   for_all([](Connection& connection) { connection.stream.reset(); });
-  if (is_holding_agent_) {
-    agent().release_input();
-  }
 }
 
 // Every connection there is now; the action may erase them.
@@ -187,49 +183,12 @@ void Incoming::check_listeners() {
 
 // ---- subscriptions
 
-const proto::HttpFilter* Incoming::filter_for(std::uint16_t port) const {
-  const auto& ports = rules_.http_filter_ports;
-  const bool is_filtered =
-      rules_.http_filter && (!ports || std::ranges::find(*ports, port) != ports->end());
-  return is_filtered ? &*rules_.http_filter : nullptr;
-}
-
-// Whether the agent's version has all kinds of it.
-bool Incoming::knows_filter(const proto::HttpFilter& filter) {
-  using proto::Gate;
-  if (const auto* composite = filter.get_if<"Composite">()) {
-    return agent().supports(Gate::kHttpCompositeFilter) &&
-           std::ranges::all_of(composite->filters, [this](const proto::HttpFilter& part) {
-             return knows_filter(part);
-           });
-  }
-  return (!filter.is<"Method">() || agent().supports(Gate::kHttpMethodFilter)) &&
-         (!filter.is<"Body">() || agent().supports(Gate::kHttpBodyJsonFilter)) &&
-         (!filter.is<"HeaderJq">() || agent().supports(Gate::kHttpHeaderJqFilter));
-}
-
-ClientMessage Incoming::subscription(std::uint16_t port) {
-  const proto::HttpFilter* filter = filter_for(port);
-  if (rules_.mode == config::IncomingMode::kSteal) {
-    proto::StealType type = filter != nullptr
-                                ? proto::StealType::make<"FilteredHttpEx">(port, *filter)
-                                : proto::StealType::make<"All">(port);
-    return ClientMessage::make<"TcpSteal">(
-        proto::LayerTcpSteal::make<"PortSubscribe">(std::move(type)));
-  }
-  if (filter != nullptr && agent().supports(proto::Gate::kMirrorHttpFilter)) {
-    return ClientMessage::make<"Tcp">(
-        proto::LayerTcp::make<"PortSubscribeFilteredHttp">(port, *filter));
-  }
-  return ClientMessage::make<"Tcp">(proto::LayerTcp::make<"PortSubscribe">(port));
-}
-
 void Incoming::subscribe(std::uint16_t number, Port& port) {
   if (!agent().is_ready()) {
     return;  // when it is back
   }
-  const proto::HttpFilter* filter = filter_for(number);
-  if (filter != nullptr && !knows_filter(*filter)) {
+  const proto::HttpFilter* filter = filter_for(rules_, number);
+  if (filter != nullptr && !knows_filter(agent(), *filter)) {
     refuse(number, EOPNOTSUPP, "the agent is too old for this kind of HTTP filter");
     return;
   }
@@ -240,7 +199,7 @@ void Incoming::subscribe(std::uint16_t number, Port& port) {
   }
   port.state = Port::State::kAsking;
   asked_.push_back(number);
-  sender_.send(subscription(number));
+  sender_.send(subscribe_message(rules_, agent(), number));
 }
 
 void Incoming::unsubscribe(std::uint16_t number) {
@@ -250,10 +209,7 @@ void Incoming::unsubscribe(std::uint16_t number) {
   }
   if (found->second.state == Port::State::kActive && agent().is_ready()) {
     session_.log().info("port " + std::to_string(number) + " of the target is left alone again");
-    sender_.send(
-        rules_.mode == config::IncomingMode::kSteal
-            ? ClientMessage::make<"TcpSteal">(proto::LayerTcpSteal::make<"PortUnsubscribe">(number))
-            : ClientMessage::make<"Tcp">(proto::LayerTcp::make<"PortUnsubscribe">(number)));
+    sender_.send(unsubscribe_message(rules_, number));
   }
   remove_sources(found->second);
   ports_.erase(found);
@@ -266,20 +222,12 @@ void Incoming::remove_sources(Port& port) {
 }
 
 void Incoming::on_subscribed(proto::Res<proto::Port>&& result) {
-  // Only a success always names its port; everything is answered in order.
-  auto place = asked_.begin();
-  if (result) {
-    place = std::ranges::find(asked_, *result);
-  }
-  if (place == asked_.end()) {
-    return;
-  }
-  const std::uint16_t number = *place;
-  asked_.erase(place);
-  const auto found = ports_.find(number);
+  const auto answered = take_answered(asked_, result);
+  const auto found = answered ? ports_.find(*answered) : ports_.end();
   if (found == ports_.end()) {
     return;
   }
+  const std::uint16_t number = found->first;
   Port& port = found->second;
   if (!result) {
     port.state = Port::State::kIdle;
@@ -382,19 +330,8 @@ void Incoming::on_message(Kind kind, DaemonTcp&& message) {
     }
     case DaemonTcp::index_of<"Close">: {
       const proto::ConnectionId id = message.get<"Close">().connection_id;
-      OutgoingEntry* entry = find(kind, proto::without_hint(id));
-      if (entry == nullptr) {
-        return;
-      }
-      switch (proto::hint_of(id)) {
-        case proto::Hint::kPause:
-          return entry->hold_data(true);
-        case proto::Hint::kResume:
-          return entry->hold_data(false);
-        case proto::Hint::kNone:
-          return entry->closed_by_agent();
-        case proto::Hint::kReset:
-          return;
+      if (OutgoingEntry* entry = find(kind, proto::without_hint(id))) {
+        entry->take_close(proto::hint_of(id));
       }
       return;
     }
@@ -440,7 +377,7 @@ void Incoming::open(Kind kind, const proto::NewTcpConnectionV1& connection) {
     check_soon();
   }
   if (!socket.is_open()) {
-    turn_away(kind, connection.connection_id);
+    sender_.send(turn_away_message(kind, connection.connection_id));
     return;
   }
   const std::uint64_t id = next_id_++;
@@ -455,14 +392,6 @@ void Incoming::open(Kind kind, const proto::NewTcpConnectionV1& connection) {
   }
   opened.opened_by_agent(connection.connection_id);
   opened.accept(std::move(socket));
-}
-
-// Nobody takes it: the remote client learns so at once.
-void Incoming::turn_away(Kind kind, proto::ConnectionId id) {
-  sender_.send(
-      kind == Kind::kStolen
-          ? ClientMessage::make<"TcpSteal">(proto::LayerTcpSteal::make<"ConnectionUnsubscribe">(id))
-          : ClientMessage::make<"Tcp">(proto::LayerTcp::make<"ConnectionUnsubscribe">(id)));
 }
 
 void Incoming::give_up_slow(OutgoingEntry& entry) {
@@ -518,27 +447,12 @@ void Incoming::tick() {
   }
 }
 
-void Incoming::queued_more(std::size_t bytes) {
-  queued_estimate_ += bytes;
-  if (queued_estimate_ > kTotalCap && !is_holding_agent_) {
-    limit_memory();
-  }
-}
-
-void Incoming::limit_memory() {
-  queued_estimate_ = 0;
+std::size_t Incoming::queued_bytes() const {
+  std::size_t total = 0;
   for (const auto& [id, connection] : connections_) {
-    queued_estimate_ += connection.stream->queued_bytes();
+    total += connection.stream->queued_bytes();
   }
-  if (!is_holding_agent_ && queued_estimate_ > kTotalCap / 4 * 3) {
-    is_holding_agent_ = true;
-    agent().hold_input();
-    hold_timer_.start_repeating(kHoldPoll, [this] { limit_memory(); });
-  } else if (is_holding_agent_ && queued_estimate_ < kTotalCap / 2) {
-    is_holding_agent_ = false;
-    hold_timer_.stop();
-    agent().release_input();
-  }
+  return total;
 }
 
 }  // namespace mirrord::intproxy

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "applets/intproxy/incoming_table.h"
+#include "applets/intproxy/input_limit.h"
 #include "applets/intproxy/outgoing_entry.h"
 #include "applets/intproxy/outgoing_stream.h"
 #include "applets/intproxy/session.h"
@@ -40,14 +41,12 @@ class Incoming final : public Part, public OutgoingHub {
   void bind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void erase(OutgoingEntry& entry) override;
-  void queued_more(std::size_t bytes) override;
+  void queued_more(std::size_t bytes) override { input_limit_.queued_more(bytes); }
 
   // How long a listen may wait for the agent.
   static constexpr std::chrono::milliseconds kListenLimit{30'000};
   // A mirrored connection whose program has left this much unread is given up.
   static constexpr std::size_t kMirrorCap = 8 << 20;
-  // The agent is not read from while programs have left this much of stolen connections unread.
-  static constexpr std::size_t kTotalCap = 64 << 20;
 
  private:
   struct Source {
@@ -74,9 +73,6 @@ class Incoming final : public Part, public OutgoingHub {
   // ---- subscriptions
   void subscribe(std::uint16_t number, Port& port);
   void unsubscribe(std::uint16_t number);
-  [[nodiscard]] const proto::HttpFilter* filter_for(std::uint16_t port) const;
-  [[nodiscard]] bool knows_filter(const proto::HttpFilter& filter);
-  [[nodiscard]] proto::ClientMessage subscription(std::uint16_t port);
   void on_subscribed(proto::Res<proto::Port>&& result);
   void refuse(std::uint16_t number, int error_number, const std::string& why);
   void remove_sources(Port& port);
@@ -90,9 +86,8 @@ class Incoming final : public Part, public OutgoingHub {
                                                       const net::IpAddress& local,
                                                       const net::IpAddress& remote) const;
   OutgoingEntry* find(AgentLink::Outgoing kind, proto::ConnectionId id);
-  void turn_away(AgentLink::Outgoing kind, proto::ConnectionId id);
   void give_up_slow(OutgoingEntry& entry);
-  void limit_memory();
+  [[nodiscard]] std::size_t queued_bytes() const;
   void tick();
   template <class Action>
   void for_all(Action action);
@@ -111,9 +106,7 @@ class Incoming final : public Part, public OutgoingHub {
   std::chrono::milliseconds check_delay_{0};
   net::Timer tick_timer_;
   bool is_ticking_ = false;
-  std::size_t queued_estimate_ = 0;
-  bool is_holding_agent_ = false;
-  net::Timer hold_timer_;
+  InputLimit input_limit_;
   std::size_t lost_copies_ = 0;
 };
 

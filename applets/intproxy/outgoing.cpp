@@ -20,7 +20,6 @@ constexpr int kDefaultGraceMs = 50;
 constexpr int kBacklog = 4096;
 constexpr int kAcceptBudget = 256;
 constexpr std::chrono::milliseconds kTickPeriod{5000};
-constexpr std::chrono::milliseconds kHoldPoll{10};
 
 bool is_complete(const local::ConnectRequest& request) {
   switch (request.transport) {
@@ -41,8 +40,8 @@ local::ConnectReply only_state(local::ConnectState state) {
 Outgoing::Outgoing(Session& session, Dns& dns)
     : session_(session),
       filter_(session, dns),
-      tick_timer_(session.loop()),
-      hold_timer_(session.loop()) {
+      input_limit_(session.loop(), session.agent(), [this] { return queued_bytes(); }),
+      tick_timer_(session.loop()) {
   listen(listeners_[0], net::IpAddress::v4(127, 0, 0, 1));
   listen(listeners_[1], net::IpAddress::v6_loopback());
   register_handlers();
@@ -50,9 +49,6 @@ Outgoing::Outgoing(Session& session, Dns& dns)
 
 Outgoing::~Outgoing() {
   entries_.clear();  // they use the other tables
-  if (is_holding_agent_) {
-    agent().release_input();
-  }
 }
 
 void Outgoing::register_handlers() {
@@ -358,29 +354,12 @@ void Outgoing::tick() {
   }
 }
 
-// Counting everything takes a walk over all connections, so it is done when what came since the
-// last time could make a difference.
-void Outgoing::queued_more(std::size_t bytes) {
-  queued_estimate_ += bytes;
-  if (queued_estimate_ > kTotalCap && !is_holding_agent_) {
-    limit_memory();
-  }
-}
-
-void Outgoing::limit_memory() {
-  queued_estimate_ = 0;
+std::size_t Outgoing::queued_bytes() const {
+  std::size_t total = 0;
   for (const auto& [id, entry] : entries_) {
-    queued_estimate_ += entry->queued_bytes();
+    total += entry->queued_bytes();
   }
-  if (!is_holding_agent_ && queued_estimate_ > kTotalCap / 4 * 3) {
-    is_holding_agent_ = true;
-    agent().hold_input();
-    hold_timer_.start_repeating(kHoldPoll, [this] { limit_memory(); });
-  } else if (is_holding_agent_ && queued_estimate_ < kTotalCap / 2) {
-    is_holding_agent_ = false;
-    hold_timer_.stop();
-    agent().release_input();
-  }
+  return total;
 }
 
 }  // namespace mirrord::intproxy

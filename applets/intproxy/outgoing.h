@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "applets/intproxy/dns.h"
+#include "applets/intproxy/input_limit.h"
 #include "applets/intproxy/outgoing_entry.h"
 #include "applets/intproxy/outgoing_filter.h"
 #include "applets/intproxy/outgoing_stream.h"
@@ -35,10 +36,7 @@ class Outgoing final : public Part, public OutgoingHub {
   void bind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void erase(OutgoingEntry& entry) override;
-  void queued_more(std::size_t bytes) override;
-
-  // An agent that does not know pauses is not read from while programs have left this much unread.
-  static constexpr std::size_t kTotalCap = 64 << 20;
+  void queued_more(std::size_t bytes) override { input_limit_.queued_more(bytes); }
 
  private:
   struct Listener {
@@ -63,7 +61,7 @@ class Outgoing final : public Part, public OutgoingHub {
   void dispatch(AgentLink::Outgoing kind, Message&& message);
   OutgoingEntry* find(AgentLink::Outgoing kind, proto::ConnectionId agent_id);
   void tick();
-  void limit_memory();
+  [[nodiscard]] std::size_t queued_bytes() const;
 
   Session& session_;
   OutgoingFilter filter_;
@@ -75,11 +73,9 @@ class Outgoing final : public Part, public OutgoingHub {
   std::map<net::Endpoint, OutgoingStream*> expected_;
   std::unordered_map<std::uint64_t, net::Endpoint> expected_from_;  // by entry id
   proto::ReceiveBuffer buffer_;
-  std::size_t queued_estimate_ = 0;
-  bool is_holding_agent_ = false;
+  InputLimit input_limit_;
   bool is_ticking_ = false;
   net::Timer tick_timer_;
-  net::Timer hold_timer_;
 };
 
 }  // namespace mirrord::intproxy

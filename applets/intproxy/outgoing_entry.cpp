@@ -160,6 +160,19 @@ void OutgoingEntry::await_outcome(Call call, int grace_ms) {
   });
 }
 
+void OutgoingEntry::take_close(proto::Hint hint) {
+  switch (hint) {
+    case proto::Hint::kNone:
+      return closed_by_agent();
+    case proto::Hint::kPause:
+      return hold_data(true);
+    case proto::Hint::kResume:
+      return hold_data(false);
+    case proto::Hint::kReset:
+      return;  // only ever said by a client
+  }
+}
+
 void OutgoingEntry::agent_was_lost() {
   if (state_ == State::kOpen || state_ == State::kIdle) {
     state_ = State::kFailed;

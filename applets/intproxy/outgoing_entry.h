@@ -64,6 +64,8 @@ class OutgoingEntry {
   virtual void closed_by_agent() = 0;
   virtual void hold_data(bool is_held) = 0;  // the agent wants a pause, or takes data again
   virtual void room_came() = 0;              // the queue to the agent has room again
+  // A Close message about it: the end of the connection, or a hint (proto/hints.h).
+  void take_close(proto::Hint hint);
   void agent_was_lost();
   // The connection to the agent broke, and with it this one. True: it was open.
   bool agent_was_interrupted();
@@ -128,21 +130,8 @@ bool dispatch_outgoing(Message&& message, Find find) {
   }
   const proto::ConnectionId* closed = message.template get_if<"Close">();
   OutgoingEntry* entry = closed == nullptr ? nullptr : find(proto::without_hint(*closed));
-  if (entry == nullptr) {
-    return true;
-  }
-  switch (proto::hint_of(*closed)) {
-    case proto::Hint::kNone:
-      entry->closed_by_agent();
-      break;
-    case proto::Hint::kPause:
-      entry->hold_data(true);
-      break;
-    case proto::Hint::kResume:
-      entry->hold_data(false);
-      break;
-    case proto::Hint::kReset:
-      break;
+  if (entry != nullptr) {
+    entry->take_close(proto::hint_of(*closed));
   }
   return true;
 }

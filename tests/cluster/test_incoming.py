@@ -1,10 +1,24 @@
 # tests/cluster/test_incoming.py — what reaches a pod reaches the local program: from other pods, by the
 # service and by the pod's address.
+import contextlib
+import functools
+import http.server
 import os
 import signal
+import subprocess
+import threading
 
 from cluster import ClusterTest, wait_until
-from support import python_with, write_file
+from support import free_port, python_with, write_file
+
+
+@contextlib.contextmanager
+def http_server(port, folder):
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
 
 
 class Incoming(ClusterTest):
@@ -23,8 +37,10 @@ class Incoming(ClusterTest):
         return done.stdout.replace("\r\n", "\n").rpartition("\n\n")[2] or done.stderr
 
     def serve(self, mode):
-        process = self.start_remote(python_with(), "-u", "-m", "http.server", "8080", target="deployment/web",
-                                    config={"feature": {"fs": "local", "network": {"incoming": mode}}})
+        port = free_port()
+        incoming = {"mode": mode, "port_mapping": [[port, 8080]]}
+        process = self.start_remote(python_with(), "-u", "-m", "http.server", str(port), target="deployment/web",
+                                    config={"feature": {"fs": "local", "network": {"incoming": incoming}}})
         line = process.stdout.readline()
         self.assertIn(b"Serving HTTP", line, line or process.stderr.read())
         return process
@@ -41,3 +57,21 @@ class Incoming(ClusterTest):
         process = self.serve("mirror")
         self.assertEqual("served by %s\n" % self.pod_name, self.fetch(self.web, 80))
         self.assertIn(b'"GET / HTTP/1.0" 200', process.stderr.readline())
+
+    def test_forwarded_without_a_program(self):
+        port = free_port()
+        with http_server(port, self.work):
+            config = self.local_file("steal.json", b'{"feature": {"network": {"incoming": "steal"}}}')
+            process = subprocess.Popen([self.mirrord, "port-forward", "-t", "deployment/web", "-n", self.namespace,
+                                        "-f", config, "-R", "8080:%d" % port],
+                                       env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.started.append(process)
+            line = process.stdout.readline()
+            self.assertEqual(b"port 8080 of the target -> 127.0.0.1:%d\n" % port, line,
+                             line or process.stderr.read())
+            self.assertEqual("served here\n", self.fetch(self.web, 80))
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+            self.assertEqual(0, process.returncode, errors)
+        self.assertTrue(wait_until(lambda: self.fetch(self.web, 80) == "served by %s\n" % self.pod_name, 30, 0.5))
+        self.expect_no_agents(120)

@@ -78,6 +78,12 @@ def describe_tree(top):
     return found
 
 
+def free_port():
+    """A TCP port that nobody has at the moment, in no family."""
+    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as s:
+        return s.getsockname()[1]
+
+
 def sha256_file(path):
     digest = hashlib.sha256()
     with open(path, "rb") as file:

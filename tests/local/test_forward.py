@@ -9,14 +9,8 @@ import subprocess
 import threading
 import time
 
-from support import LocalTest, wait_until
+from support import LocalTest, free_port, wait_until
 from test_reconnect import CuttingRelay
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class PortForward(LocalTest):
@@ -122,7 +116,7 @@ class PortForward(LocalTest):
         for words, text in ((["-L", "80"], "parts"), (["-L", "0:shop:80"], "no port"), (["-L", "shop:x"], "no port"),
                             (["-L", "1:2:3:4"], "parts"), ([], "no port mapping"), (["-L"], "needs a value"),
                             (["-L", "1234:a:80", "-L", "1234:b:80"], "mapped twice"),
-                            (["-R", "80:8080"], "cannot be taken in this version"), (["-R", "a"], "not one port"),
+                            (["-R", "a"], "not one port"), (["-R", "80:1", "-R", "80:2"], "mapped twice"),
                             (["-L", "1234:a:80", "program"], "unexpected argument"),
                             (["-L", "%d:shop:80" % port], "Address already in use")):
             process = self.forward(*words)

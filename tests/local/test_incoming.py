@@ -1,13 +1,12 @@
 # tests/local/test_incoming.py — the target's traffic reaches the local program: stolen or copied, and only
 # while the program listens.
+import json
 import os
 import signal
 import subprocess
 import unittest
 
-from support import LocalTest, python_with, wait_until
-
-PORT = 8080
+from support import LocalTest, free_port, python_with, wait_until
 
 # Connects, sends what it is given, ends its half and prints its own port and all that came.
 CLIENT = r"""
@@ -43,9 +42,11 @@ print(greeting.split()[0].decode(), rest == data)
 class Incoming(LocalTest):
     def setUp(self):
         super().setUp()
+        # Free on this machine too: a program that is not to take it listens there for real.
+        self.port = free_port()
         self.target = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", python_with(),
-             self.app("incoming_server.py"), "target", str(PORT)],
+             self.app("incoming_server.py"), "target", str(self.port)],
             env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.started.append(self.target)
         self.assertEqual(b"ready\n", self.target.stdout.readline())
@@ -57,9 +58,9 @@ class Incoming(LocalTest):
         self.assertEqual(0, done.returncode, done.stderr)
         return done.stdout
 
-    def ask(self, text="hello", host="127.0.0.1", port=PORT):
+    def ask(self, text="hello", host="127.0.0.1"):
         """What a client inside the target's network is told: its port, and the words of the greeting."""
-        own, greeting, rest = self.inside(CLIENT, host, str(port), text).split("\n", 2)
+        own, greeting, rest = self.inside(CLIENT, host, str(self.port), text).split("\n", 2)
         self.assertEqual(text, rest)
         return own, greeting.split()
 
@@ -69,9 +70,9 @@ class Incoming(LocalTest):
     def becomes(self, name):
         self.assertTrue(wait_until(lambda: self.who() == name, 20, 0.1), name + " does not answer")
 
-    def serve(self, incoming, *words, port=PORT):
+    def serve(self, incoming, *words, port=None):
         """Starts the local program and waits until it listens."""
-        process = self.start_remote(python_with(), self.app("incoming_server.py"), "local", str(port), *words,
+        process = self.start_remote(python_with(), self.app("incoming_server.py"), "local", str(port or self.port), *words,
                                     target="process/%d" % self.target.pid,
                                     config={"feature": {"network": {"incoming": incoming}}})
         line = process.stdout.readline()
@@ -83,7 +84,7 @@ class Incoming(LocalTest):
         for host in ("127.0.0.1", "::1"):
             own, words = self.ask(host=host)
             shown = host if ":" in host else "::ffff:" + host
-            self.assertEqual(["local", shown, own, shown, str(PORT)], words)
+            self.assertEqual(["local", shown, own, shown, str(self.port)], words)
 
     def test_mirrored_connections_are_answered_by_the_target(self):
         process = self.serve("mirror")
@@ -95,7 +96,7 @@ class Incoming(LocalTest):
         self.assertEqual("target", self.who())
 
     def test_ports_that_are_left_alone(self):
-        self.serve({"mode": "steal", "ignore_ports": [PORT]})
+        self.serve({"mode": "steal", "ignore_ports": [self.port]})
         self.assertEqual("target", self.who())
 
     def test_filters_are_refused_before_anything_is_taken(self):
@@ -104,9 +105,10 @@ class Incoming(LocalTest):
         self.assertIn(b"http_filter", errors)
 
     def test_another_port_of_the_program(self):
-        self.serve({"mode": "steal", "port_mapping": [[9090, PORT]]}, port=9090)
+        port = free_port()
+        self.serve({"mode": "steal", "port_mapping": [[port, self.port]]}, port=port)
         own, words = self.ask()
-        self.assertEqual(["local", "::ffff:127.0.0.1", own, "::ffff:127.0.0.1", "9090"], words)
+        self.assertEqual(["local", "::ffff:127.0.0.1", own, "::ffff:127.0.0.1", str(port)], words)
 
     def test_forked_workers_share_the_listener(self):
         self.serve("steal", "3")
@@ -114,12 +116,12 @@ class Incoming(LocalTest):
 
     def test_every_byte_both_ways(self):
         self.serve("steal")
-        self.assertEqual("local True\n", self.inside(BULK, str(PORT)))
+        self.assertEqual("local True\n", self.inside(BULK, str(self.port)))
         self.assertEqual("local", self.who())
 
     def test_a_mirror_costs_the_target_no_byte(self):
         self.serve("mirror")
-        self.assertEqual("target True\n", self.inside(BULK, str(PORT)))
+        self.assertEqual("target True\n", self.inside(BULK, str(self.port)))
 
     def test_a_program_that_listens_again(self):
         process = self.serve("steal")
@@ -136,6 +138,59 @@ class Incoming(LocalTest):
         process.stdin.close()
         process.wait(20)
         self.becomes("target")
+
+    def forward(self, mode, *words, status=None):
+        """Starts `mirrord port-forward` and waits until it forwards."""
+        process = subprocess.Popen(
+            [self.mirrord, "port-forward", "-t", "process/%d" % self.target.pid, "-f",
+             self.local_file("forward.json", json.dumps({"feature": {"network": {"incoming": mode}}}).encode()), *words],
+            env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.started.append(process)
+        if status is not None:
+            _, errors = process.communicate(timeout=30)
+            self.assertEqual(status, process.returncode, errors)
+            return errors.decode()
+        line = process.stdout.readline()
+        self.assertIn(b"of the target -> 127.0.0.1:", line, line or process.stderr.read())
+        return process
+
+    def local_server(self):
+        """The same server without mirrord; its port."""
+        port = free_port()
+        process = subprocess.Popen([python_with(), self.app("incoming_server.py"), "local", str(port)], env=self.env,
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(process)
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        return port, process
+
+    def test_a_port_of_the_target_is_forwarded_here(self):
+        port, server = self.local_server()
+        process = self.forward("steal", "-R", "%d:%d" % (self.port, port))
+        for host in ("127.0.0.1", "::1"):
+            self.assertEqual("local", self.ask(host=host)[1][0])
+        self.assertEqual("local True\n", self.inside(BULK, str(self.port)))
+        # Nobody listens here: the client is told, the others go on, and so does the forwarding.
+        server.kill()
+        server.wait(20)
+        refused = "import socket,sys\ns = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 20)\n" \
+                  "try: print(s.recv(10))\nexcept OSError: print('reset')"
+        self.assertIn(self.inside(refused, str(self.port)), ("b''\n", "reset\n"))
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+        self.assertEqual(0, process.returncode, errors)
+        self.assertIn("connect to 127.0.0.1:%d: Connection refused" % port, errors.decode())
+        self.becomes("target")
+
+    def test_copies_are_forwarded_here(self):
+        port, server = self.local_server()
+        self.forward("mirror", "-R", "%d:%d" % (self.port, port))
+        self.assertEqual("target", self.ask("copy of this")[1][0])
+        self.assertEqual(b"got copy of this\n", server.stdout.readline())
+
+    def test_what_cannot_be_forwarded_here_is_refused(self):
+        self.assertIn("is \"off\"", self.forward("off", "-R", "80", status=1))
+        filtered = {"mode": "steal", "http_filter": {"header_filter": "x: y"}}
+        self.assertIn("http_filter", self.forward(filtered, "-R", "80", status=1))
 
     def test_killed_parts_give_the_traffic_back(self):
         for role in (None, "intproxy", "agent"):

@@ -48,11 +48,17 @@ TEST(PortMapping, WrongTextsAreRefusedWithTheirReason) {
 }
 
 TEST(PortMapping, ReverseMappingsAreOneOrTwoPorts) {
-  EXPECT_TRUE(check_reverse_mapping("80"));
-  EXPECT_TRUE(check_reverse_mapping("80:8080"));
-  EXPECT_FALSE(check_reverse_mapping("80:8080:1"));
-  EXPECT_FALSE(check_reverse_mapping("shop:80"));
-  EXPECT_FALSE(check_reverse_mapping(""));
+  const auto same = parse_reverse_mapping("80");
+  ASSERT_TRUE(same);
+  EXPECT_EQ(same->remote_port, 80);
+  EXPECT_EQ(same->local_port, 80);
+  const auto two = parse_reverse_mapping("80:8080");
+  ASSERT_TRUE(two);
+  EXPECT_EQ(two->remote_port, 80);
+  EXPECT_EQ(two->local_port, 8080);
+  for (const char* text : {"80:8080:1", "shop:80", "80:", ":80", "0", "65536", ""}) {
+    EXPECT_FALSE(parse_reverse_mapping(text)) << text;
+  }
 }
 
 TEST(Latency, PercentilesAreValuesThatWereMeasured) {
