@@ -108,6 +108,10 @@ bool is_debuggers(const local::Address& requested) {
 
 }  // namespace
 
+void map_incoming_table() {
+  incoming_table();
+}
+
 bool takes_port(const local::Address& requested) {
   const local::Settings& settings = *session.settings;
   if (requested.port == 0 || (requested.family != AF_INET && requested.family != AF_INET6) ||

@@ -14,6 +14,10 @@ inline bool has_incoming() {
 // Whether a listener that the program has bound to `requested` gets the traffic of the target's port.
 bool takes_port(const local::Address& requested);
 
+// A program may give its rights up between listen and accept, as servers that are started by root do:
+// then the table must be there already. Children have it too.
+void map_incoming_table();
+
 // listen_ports: the port to bind in place of `port`, or 0.
 uint16_t fixed_port(uint16_t port);
 

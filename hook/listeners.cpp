@@ -202,6 +202,7 @@ int take_traffic(int fd, Record* record, const local::Address& actual) {
   }
   socket.inode = fixed.inode;
   socket.gets_incoming = true;
+  map_incoming_table();
   // What is accepted inherits it: answers in small pieces shall not wait for the intproxy's
   // acknowledgements.
   const int on = 1;

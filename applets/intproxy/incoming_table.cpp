@@ -118,11 +118,14 @@ Result<Fd> IncomingTable::connect(const net::Endpoint& listener, const IncomingO
   if (listener.ip != any_of(listener.ip)) {
     return connect_to(listener, origin);
   }
-  auto connected = connect_to({net::IpAddress::v4(127, 0, 0, 1), listener.port}, origin);
-  if (!connected && listener.ip.is_v6) {  // one that takes IPv6 only
-    return connect_to({net::IpAddress::v6_loopback(), listener.port}, origin);
+  const net::Endpoint v4{net::IpAddress::v4(127, 0, 0, 1), listener.port};
+  const net::Endpoint v6{net::IpAddress::v6_loopback(), listener.port};
+  if (!listener.ip.is_v6) {
+    return connect_to(v4, origin);
   }
-  return connected;
+  // It may take IPv6 only, with another one for IPv4 at the same port, which could not tell an IPv6 peer.
+  auto connected = connect_to(origin.remote.ip.is_v6 ? v6 : v4, origin);
+  return connected ? std::move(connected) : connect_to(origin.remote.ip.is_v6 ? v4 : v6, origin);
 }
 
 void IncomingTable::forget(int socket) {
