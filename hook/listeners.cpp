@@ -33,9 +33,19 @@ bool transport_of(int fd, local::Transport* transport) {
   return type == SOCK_STREAM || type == SOCK_DGRAM;
 }
 
+// A listener of the session. One that was closed a moment ago may still be in the table.
+bool find_live_listener(const local::Address& wanted, local::Address* actual) {
+  if (!find_listener(wanted, actual)) {
+    return false;
+  }
+  Answer answer;
+  const Request request = {local::MessageType::kCheckListeners, nullptr, 0, nullptr, 0, -1};
+  return call(request, answer, EIO) != 0 || find_listener(wanted, actual);
+}
+
 // Another listener of the session, or a socket of this process, that is in the way.
 bool is_taken(int fd, const local::Address& wanted, local::Address* actual) {
-  if (has_flag(local::kIncoming) && find_listener(wanted, actual)) {
+  if (has_flag(local::kIncoming) && find_live_listener(wanted, actual)) {
     return true;
   }
   const int end = fd_table_end.load(std::memory_order_acquire);

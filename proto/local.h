@@ -80,6 +80,7 @@ enum class MessageType : uint32_t {
                      // answered when the agent has confirmed it
   kListenerClosed,   // ListenerRequest, one-way: perhaps nobody has that socket any more. What the
                      // kernel says of its inode decides, so inherited and passed descriptors count
+  kCheckListeners,   // answered when the table of incoming traffic names no listener that is gone
 };
 
 struct LocalHeader {

@@ -82,6 +82,10 @@ Incoming::Incoming(Session& session)
   });
   session_.handle(local::MessageType::kListenerClosed,
                   [this](Process&, Request&&, Call) { check_soon(); });
+  session_.handle(local::MessageType::kCheckListeners, [this](Process&, Request&&, Call call) {
+    check_listeners();
+    call.succeed();
+  });
   agent().set_handler<"TcpSteal">(
       [this](DaemonTcp&& message) { on_message(Kind::kStolen, std::move(message)); });
   agent().set_handler<"Tcp">(

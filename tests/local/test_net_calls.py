@@ -14,7 +14,7 @@ def program(libc, name="net"):
 
     def make(folder):
         compile_with(COMPILERS[libc], "-O1", "-Wall", "-Wextra", "-Wno-deprecated-declarations",
-                     os.path.join(APPS, name + ".c"), "-o", os.path.join(folder, name), "-lresolv")
+                     os.path.join(APPS, name + ".c"), "-o", os.path.join(folder, name), "-lresolv", "-lpthread")
     return os.path.join(build_once(name + "-" + libc, [name + ".c"], make), name)
 
 
