@@ -15,7 +15,7 @@
 #include "applets/agent/incoming/settings.h"
 #include "applets/agent/options.h"
 #include "applets/agent/privileges.h"
-#include "applets/agent/redirect/socket_lookup.h"
+#include "applets/agent/redirect/choose.h"
 #include "applets/agent/server.h"
 #include "applets/agent/target.h"
 #include "applets/applet.h"
@@ -129,17 +129,6 @@ Result<std::shared_ptr<net::TlsContext>> make_tls(const std::string& certificate
   return context;
 }
 
-// Loads what needs privileges now; what does not work is told to who subscribes to a port.
-Incoming::MakeRedirector redirector_maker(net::Loop& loop) {
-  auto program = std::make_shared<Result<SocketLookupProgram>>(SocketLookupProgram::load());
-  return [&loop, program](Redirector::Accepted accepted) -> Result<std::unique_ptr<Redirector>> {
-    if (!*program)
-      return std::unexpected(program->error());
-    return make_socket_lookup(loop, std::shared_ptr<const SocketLookupProgram>(program, &**program),
-                              std::move(accepted));
-  };
-}
-
 Status serve(const Options& options) {
   MIRRORD_TRY(tls, make_tls(options.operator_certificate));
   if (!options.metrics_address.empty())
@@ -160,8 +149,9 @@ Status serve(const Options& options) {
   net::Loop loop;
   std::unique_ptr<Incoming> incoming;
   if (options.kind != TargetKind::kTargetless) {
-    incoming =
-        std::make_unique<Incoming>(loop, incoming_settings(::getenv), redirector_maker(loop));
+    const char* way = ::getenv("MIRRORD_AGENT_REDIRECT");
+    incoming = std::make_unique<Incoming>(loop, incoming_settings(::getenv),
+                                          redirector_maker(loop, way == nullptr ? "" : way));
   }
   drop_privileges();
   Server server(loop, target,

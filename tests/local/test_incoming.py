@@ -6,7 +6,7 @@ import signal
 import subprocess
 import unittest
 
-from support import LocalTest, free_port, python_with, wait_until
+from support import LocalTest, free_port, need, python_with, wait_until
 
 # Connects, sends what it is given, ends its half and prints its own port and all that came.
 CLIENT = r"""
@@ -40,8 +40,11 @@ print(greeting.split()[0].decode(), rest == data)
 
 @unittest.skipUnless(os.geteuid() == 0, "making the target's network and redirecting its ports take root")
 class Incoming(LocalTest):
+    way = "socket-lookup"
+
     def setUp(self):
         super().setUp()
+        self.env["MIRRORD_AGENT_REDIRECT"] = self.way
         # Free on this machine too: a program that is not to take it listens there for real.
         self.port = free_port()
         self.target = subprocess.Popen(
@@ -51,16 +54,17 @@ class Incoming(LocalTest):
         self.started.append(self.target)
         self.assertEqual(b"ready\n", self.target.stdout.readline())
 
-    def inside(self, script, *words):
-        """Runs a Python script in the target's network."""
-        done = subprocess.run(["nsenter", "--target", str(self.target.pid), "--net", python_with(), "-c", script, *words],
+    def inside(self, script, *words, of=None):
+        """Runs a Python script in the target's network, or in that of another process."""
+        pid = (of or self.target).pid
+        done = subprocess.run(["nsenter", "--target", str(pid), "--net", python_with(), "-c", script, *words],
                               capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(0, done.returncode, done.stderr)
         return done.stdout
 
-    def ask(self, text="hello", host="127.0.0.1"):
+    def ask(self, text="hello", host="127.0.0.1", of=None):
         """What a client inside the target's network is told: its port, and the words of the greeting."""
-        own, greeting, rest = self.inside(CLIENT, host, str(self.port), text).split("\n", 2)
+        own, greeting, rest = self.inside(CLIENT, host, str(self.port), text, of=of).split("\n", 2)
         self.assertEqual(text, rest)
         return own, greeting.split()
 
@@ -85,6 +89,45 @@ class Incoming(LocalTest):
             own, words = self.ask(host=host)
             shown = host if ":" in host else "::ffff:" + host
             self.assertEqual(["local", shown, own, shown, str(self.port)], words)
+
+    def other_host(self):
+        """A process in a network of its own, with a line to the target's: 10.123.0.1 and fd00:123::1 there."""
+        other = subprocess.Popen(["unshare", "--net", "sh", "-c", "echo ready && exec sleep 1000"], env=self.env,
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.started.append(other)
+        self.assertEqual(b"ready\n", other.stdout.readline())
+
+        def ip(process, *words):
+            subprocess.run(["nsenter", "--target", str(process.pid), "--net", "ip", *words], check=True, timeout=20)
+        ip(self.target, "link", "add", "line", "type", "veth", "peer", "name", "line", "netns", str(other.pid))
+        for number, process in enumerate((self.target, other), 1):
+            ip(process, "address", "add", "10.123.0.%d/24" % number, "dev", "line")
+            ip(process, "address", "add", "fd00:123::%d/64" % number, "dev", "line", "nodad")
+            ip(process, "link", "set", "line", "up")
+        return other
+
+    def test_stolen_connections_come_from_other_hosts_too(self):
+        other = self.other_host()
+        for host in ("10.123.0.1", "fd00:123::1"):
+            self.assertEqual("target", self.ask(host=host, of=other)[1][0])
+        process = self.serve("steal")
+        for host, peer in (("10.123.0.1", "::ffff:10.123.0.2"), ("fd00:123::1", "fd00:123::2")):
+            own, words = self.ask(host=host, of=other)
+            shown = host if ":" in host else "::ffff:" + host
+            self.assertEqual(["local", peer, own, shown, str(self.port)], words)
+        # From inside the target, by an address that is not loopback.
+        self.assertEqual("local", self.ask(host="10.123.0.1")[1][0])
+        process.stdin.close()
+        process.wait(20)
+        self.becomes("target")
+        for host in ("10.123.0.1", "fd00:123::1"):
+            self.assertEqual("target", self.ask(host=host, of=other)[1][0])
+
+    def test_mirrored_connections_from_other_hosts(self):
+        other = self.other_host()
+        process = self.serve("mirror")
+        self.assertEqual("target", self.ask("copy of this", host="10.123.0.1", of=other)[1][0])
+        self.assertEqual(b"got copy of this\n", process.stdout.readline())
 
     def test_mirrored_connections_are_answered_by_the_target(self):
         process = self.serve("mirror")
@@ -172,8 +215,8 @@ class Incoming(LocalTest):
         # Nobody listens here: the client is told, the others go on, and so does the forwarding.
         server.kill()
         server.wait(20)
-        refused = "import socket,sys\ns = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 20)\n" \
-                  "try: print(s.recv(10))\nexcept OSError: print('reset')"
+        refused = "import socket,sys\ntry: print(socket.create_connection(('127.0.0.1', int(sys.argv[1])), 20)" \
+                  ".recv(10))\nexcept OSError: print('reset')"
         self.assertIn(self.inside(refused, str(self.port)), ("b''\n", "reset\n"))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
@@ -202,6 +245,59 @@ class Incoming(LocalTest):
                 self.becomes("target")
                 process.kill()
                 process.wait(20)
+                self.nothing_stays()
+
+    def nothing_stays(self):
+        pass
+
+
+class IncomingByNftables(Incoming):
+    way = "nftables"
+
+    def tables(self):
+        return subprocess.run(["nsenter", "--target", str(self.target.pid), "--net", need("nft"), "list", "tables"],
+                              capture_output=True, text=True, timeout=20, check=True).stdout
+
+    def nothing_stays(self):
+        self.assertTrue(wait_until(lambda: self.tables() == "", 10), self.tables())
+
+    def test_it_has_a_table_of_its_own(self):
+        process = self.serve("steal")
+        self.assertRegex(self.tables(), r"^table inet mirrord-[0-9]+\n$")
+        process.stdin.close()
+        process.wait(20)
+        self.nothing_stays()
+
+
+# Listens on the port of a service of the sandbox, and asks that service: who answers?
+SELF = r"""
+import http.server, threading, urllib.request
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"local")
+
+    def log_message(self, *words):
+        pass
+
+server = http.server.ThreadingHTTPServer(("", 80), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(urllib.request.urlopen("http://shop/", timeout=20).read().decode()[:80])
+"""
+
+
+class IncomingWithoutRoot(LocalTest):
+    def check(self, mode, expected):
+        output = self.output(python_with(), "-c", SELF, config={"feature": {"network": {"incoming": mode}}})
+        self.assertTrue(output.startswith(expected), output)
+
+    def test_a_sandbox_of_the_user_is_stolen_from(self):
+        self.check("steal", "local")
+
+    def test_a_sandbox_of_the_user_is_left_alone(self):
+        self.check("off", '{"pod"')
 
 
 if __name__ == "__main__":

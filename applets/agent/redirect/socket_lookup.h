@@ -9,8 +9,7 @@
 
 namespace mirrord::agent {
 
-// Maps and program, loaded while the agent still has its privileges. Nothing is in force before the
-// first port.
+// Maps and program, loaded while the agent still has its privileges. Nothing is in force yet.
 struct SocketLookupProgram {
   Fd ports, exempt, listeners, program;
 
@@ -18,8 +17,8 @@ struct SocketLookupProgram {
   [[nodiscard]] static Result<SocketLookupProgram> load();
 };
 
-// In the network namespace of the calling thread.
-[[nodiscard]] std::unique_ptr<Redirector> make_socket_lookup(
+// In force in the network namespace of the calling thread; fails where it cannot be put into force.
+[[nodiscard]] Result<std::unique_ptr<Redirector>> make_socket_lookup(
     net::Loop& loop, std::shared_ptr<const SocketLookupProgram> program,
     Redirector::Accepted accepted);
 
