@@ -21,6 +21,7 @@ Result<k8s::AgentSessionRequest> cluster_request(const config::ResolvedConfig& c
   request.target = config.target.path;
   request.target_name_space = config.target.name_space;
   request.settings = config.agent_pod;
+  request.takes_traffic = config.network.incoming.mode != config::IncomingMode::kOff;
   request.idle_seconds = config.proxy.reconnect_timeout_seconds;
   return request;
 }

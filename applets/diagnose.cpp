@@ -117,10 +117,11 @@ int latency(int argc, char** argv) {
     std::fputs(kHelp, stdout);
     return 0;
   }
-  const auto config = load_for(arguments->flags);
+  auto config = load_for(arguments->flags);
   if (!config) {
     return report_error(config.error().front());
   }
+  config->network.incoming.mode = config::IncomingMode::kOff;  // the agent needs no right for it
   Progress progress(progress_mode_from_environment(), "mirrord diagnose latency");
   const auto times = measure(*config, arguments->count, progress);
   if (!times) {

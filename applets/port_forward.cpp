@@ -255,7 +255,7 @@ int port_forward_main(int argc, char** argv) {
   if (const Status checked = check(*arguments); !checked) {
     return report_error(checked.error());
   }
-  const auto config = load_for(arguments->flags);
+  auto config = load_for(arguments->flags);
   if (!config) {
     int code = 1;
     for (const Error& error : config.error()) {
@@ -265,6 +265,9 @@ int port_forward_main(int argc, char** argv) {
   }
   if (const Status checked = check_incoming(*arguments, config->network.incoming); !checked) {
     return report_error(checked.error());
+  }
+  if (arguments->reverse.empty()) {
+    config->network.incoming.mode = config::IncomingMode::kOff;  // the agent needs no right for it
   }
   Progress progress(progress_mode_from_environment(), "mirrord port-forward");
   const Status done = run(*arguments, *config, progress);

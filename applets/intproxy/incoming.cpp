@@ -235,7 +235,9 @@ void Incoming::on_subscribed(proto::Res<proto::Port>&& result) {
   Port& port = found->second;
   if (!result) {
     port.state = Port::State::kIdle;
-    refuse(number, listen_errno(result.error()), proto::describe(result.error()));
+    const std::string reason = session_.take_agent_error();
+    refuse(number, listen_errno(result.error()),
+           proto::describe(result.error()) + (reason.empty() ? "" : " (" + reason + ")"));
     return;
   }
   port.state = Port::State::kActive;

@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "applets/intproxy/agent_link.h"
@@ -113,6 +114,10 @@ class Session {
   [[nodiscard]] SessionLog& log() { return *log_; }
   // One line to the log, and on the program's standard error.
   void tell_user(const std::string& text);
+  // The agent's own words about an error, from its log. The answer to the request that failed has
+  // only a kind of error, and comes right after them.
+  void note_agent_error(std::string text) { agent_error_ = std::move(text); }
+  [[nodiscard]] std::string take_agent_error() { return std::exchange(agent_error_, {}); }
 
  private:
   Status map_settings();
@@ -144,7 +149,8 @@ class Session {
   std::unique_ptr<AgentLink> agent_;
   std::unique_ptr<AgentConnector> idle_connector_;  // kept for what it does for the stream
   std::unique_ptr<Reconnector> reconnector_;        // none: a broken stream ends the session
-  Losses losses_;                                   // since the connection broke
+  std::string agent_error_;
+  Losses losses_;  // since the connection broke
   LocalServer server_;
   std::array<Handler, kMessageTypes> handlers_;  // by MessageType
   const local::Settings* settings_ = nullptr;

@@ -221,10 +221,12 @@ Status Opening::open() {
   return {};
 }
 
-void write_to_log(SessionLog& log, const proto::LogMessage& message) {
+void take_agent_log(Session& session, const proto::LogMessage& message) {
+  SessionLog& log = session.log();
   const std::string text = "agent: " + message.message;
   if (message.level.is<"Error">()) {
     log.error(text);
+    session.note_agent_error(message.message);
   } else if (message.level.is<"Warn">()) {
     log.warn(text);
   } else {
@@ -249,18 +251,17 @@ Status serve_session(SessionOptions options, Fd report_fd) {
     const std::string directory = options.directory;
     Session session(loop, std::move(options), std::move(opening.link),
                     std::move(opening.connector));
-    SessionLog& log = session.log();
     opening.on_lost = [&](const Error& why) { session.on_agent_lost(why); };
     opening.on_interrupted = [&](const Error& why) { session.on_agent_interrupted(why); };
     opening.on_restored = [&](const AgentLink::Restored& restored) {
       session.on_agent_restored(restored);
     };
-    opening.on_log = [&](proto::LogMessage&& message) { write_to_log(log, message); };
+    opening.on_log = [&](proto::LogMessage&& message) { take_agent_log(session, message); };
     for (const proto::LogMessage& message : opening.early_logs) {
-      write_to_log(log, message);
+      take_agent_log(session, message);
     }
     if (opening.process) {
-      opening.process->log_to(log);
+      opening.process->log_to(session.log());
     }
     if (const Status listening = session.listen(); !listening) {
       reporter.failure(listening.error());

@@ -36,11 +36,12 @@ class Incoming(ClusterTest):
                                 "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 20 %s %d" % (address, port))
         return done.stdout.replace("\r\n", "\n").rpartition("\n\n")[2] or done.stderr
 
-    def serve(self, mode):
+    def serve(self, mode, **agent):
         port = free_port()
         incoming = {"mode": mode, "port_mapping": [[port, 8080]]}
         process = self.start_remote(python_with(), "-u", "-m", "http.server", str(port), target="deployment/web",
-                                    config={"feature": {"fs": "local", "network": {"incoming": incoming}}})
+                                    config={"feature": {"fs": "local", "network": {"incoming": incoming}},
+                                            "agent": agent})
         line = process.stdout.readline()
         self.assertIn(b"Serving HTTP", line, line or process.stderr.read())
         return process
@@ -52,6 +53,12 @@ class Incoming(ClusterTest):
         os.kill(process.pid, signal.SIGKILL)
         self.assertTrue(wait_until(lambda: self.fetch(self.web, 80) == "served by %s\n" % self.pod_name, 30, 0.5))
         self.expect_no_agents(120)
+
+    def test_stolen_by_an_ephemeral_agent(self):
+        process = self.serve("steal", ephemeral=True)
+        self.assertEqual("served here\n", self.fetch(self.web, 80))
+        os.kill(process.pid, signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: self.fetch(self.web, 80) == "served by %s\n" % self.pod_name, 30, 0.5))
 
     def test_mirrored(self):
         process = self.serve("mirror")

@@ -251,6 +251,15 @@ class Incoming(LocalTest):
         pass
 
 
+    def test_a_refusal_says_why(self):
+        self.env["MIRRORD_AGENT_REDIRECT"] = "magic"
+        _, errors = self.run_remote(python_with(), self.app("incoming_server.py"), "local", str(self.port),
+                                    target="process/%d" % self.target.pid, status=1,
+                                    config={"feature": {"network": {"incoming": "steal"}}})
+        self.assertIn("port %d of the target cannot be stolen: " % self.port, errors.decode())
+        self.assertIn("MIRRORD_AGENT_REDIRECT is `magic`", errors.decode())
+
+
 class IncomingByNftables(Incoming):
     way = "nftables"
 
