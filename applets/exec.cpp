@@ -122,7 +122,8 @@ class SessionDirectory {
 // Settings that an agent which the session starts reads from its environment; taken back at the end.
 class AgentVariables {
  public:
-  explicit AgentVariables(const config::AgentOptions& agent) {
+  AgentVariables(const config::AgentOptions& agent, const k8s::AgentSettings& pod) {
+    set("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS", pod.flush_connections ? 1U : 0U);
     set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
     set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
   }
@@ -334,7 +335,7 @@ Result<intproxy::StartedSession> Execution::start_session(const std::string& dir
                                                           const std::string& hook,
                                                           std::vector<std::byte>& settings) {
   Progress step = progress_.subtask("starting the session");
-  const AgentVariables variables(config_.agent);
+  const AgentVariables variables(config_.agent, config_.agent_pod);
   intproxy::SessionOptions options = session_options(config_, directory, settings);
   if (cluster_)
     options.agent = {.cluster = std::move(cluster_)};

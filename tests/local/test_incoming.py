@@ -1,10 +1,13 @@
 # tests/local/test_incoming.py — the target's traffic reaches the local program: stolen or copied, and only
 # while the program listens.
+import functools
 import json
 import os
 import signal
 import subprocess
+import time
 import unittest
+from random import Random
 
 from support import LocalTest, free_port, need, python_with, wait_until
 
@@ -35,6 +38,20 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60) as connection
     sender.join()
 greeting, _, rest = received.partition(b"\n")
 print(greeting.split()[0].decode(), rest == data)
+"""
+
+# Stays connected: prints who greeted it, then what comes back for each line of its input.
+KEEPER = r"""
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 60) as connection:
+    stream = connection.makefile("rb")
+    print(stream.readline().split()[0].decode(), flush=True)
+    for line in sys.stdin.buffer:
+        try:
+            connection.sendall(line)
+            print(stream.readline().decode().strip(), flush=True)
+        except OSError:
+            print("reset", flush=True)
 """
 
 
@@ -74,11 +91,11 @@ class Incoming(LocalTest):
     def becomes(self, name):
         self.assertTrue(wait_until(lambda: self.who() == name, 20, 0.1), name + " does not answer")
 
-    def serve(self, incoming, *words, port=None):
+    def serve(self, incoming, *words, port=None, **agent):
         """Starts the local program and waits until it listens."""
         process = self.start_remote(python_with(), self.app("incoming_server.py"), "local", str(port or self.port), *words,
                                     target="process/%d" % self.target.pid,
-                                    config={"feature": {"network": {"incoming": incoming}}})
+                                    config={"feature": {"network": {"incoming": incoming}}, "agent": agent})
         line = process.stdout.readline()
         self.assertEqual(b"ready\n", line, line or process.stderr.read())
         return process
@@ -246,6 +263,75 @@ class Incoming(LocalTest):
                 process.kill()
                 process.wait(20)
                 self.nothing_stays()
+
+    def keep_connected(self):
+        """A client inside the target that says what becomes of its connection: "name" after each line that it gets."""
+        client = subprocess.Popen(["nsenter", "--target", str(self.target.pid), "--net", python_with(), "-c", KEEPER,
+                                   str(self.port)], env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(client)
+        self.assertEqual(b"target\n", client.stdout.readline())
+        return client
+
+    def hello(self, client):
+        client.stdin.write(b"hello\n")
+        client.stdin.flush()
+        return client.stdout.readline()
+
+    def test_a_stolen_port_is_cut_off_from_what_was_connected(self):
+        client = self.keep_connected()
+        self.assertEqual(b"hello\n", self.hello(client))
+        self.serve("steal")
+        self.assertEqual(b"reset\n", self.hello(client))
+
+    def test_what_was_connected_can_be_kept(self):
+        client = self.keep_connected()
+        self.serve("steal", flush_connections=False)
+        self.assertEqual("local", self.who())
+        self.assertEqual(b"hello\n", self.hello(client))
+
+    def test_a_mirrored_port_keeps_what_was_connected(self):
+        client = self.keep_connected()
+        self.serve("mirror")
+        self.assertEqual(b"hello\n", self.hello(client))
+
+    def test_killed_at_any_moment(self):
+        # MIRRORD_TEST_KILLS=1000 for the long run.
+        random = Random(self.way)
+        for turn in range(int(os.environ.get("MIRRORD_TEST_KILLS", "12"))):
+            process = self.start_remote(python_with(), self.app("incoming_server.py"), "local", str(self.port),
+                                        target="process/%d" % self.target.pid,
+                                        config={"feature": {"network": {"incoming": "steal"}}})
+            time.sleep(random.uniform(0, 0.5))
+            role = random.choice((None, "intproxy", "agent"))
+            victim = self.victim(role) if role else None
+            os.kill(victim or process.pid, signal.SIGKILL)
+            killed = time.monotonic()
+            process.kill()
+            process.wait(20)
+            self.started.remove(process)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+            self.becomes("target")
+            self.assertLess(time.monotonic() - killed, 2 + 4 * self.asking, (turn, role, victim))
+            self.assertTrue(wait_until(lambda: self.victim("agent") is None, 20), "an agent stays")
+            self.nothing_stays()
+        # The next session takes away what killed ones have left; a folder without a session is kept some minutes.
+        process = self.serve("steal")
+        process.stdin.close()
+        process.wait(20)
+        self.assertTrue(wait_until(lambda: self.victim("intproxy") is None, 20))
+        sessions = os.path.join(self.env["XDG_RUNTIME_DIR"], "mirrord")
+        for name in os.listdir(sessions):
+            if len(name) == 12:
+                os.rmdir(os.path.join(sessions, name))
+
+    @functools.cached_property
+    def asking(self):
+        """The seconds that a question takes on this machine now."""
+        begun = time.monotonic()
+        self.who()
+        return time.monotonic() - begun
 
     def nothing_stays(self):
         pass

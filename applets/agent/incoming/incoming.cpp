@@ -120,7 +120,9 @@ void Incoming::adjust(proto::Port number) {
     port.redirect = Redirect::kStopping;
     redirector_->remove_port(number, [this, number, alive = alive_](const Status&) {
       if (*alive) {
-        ports_.at(number).redirect = Redirect::kOff;
+        Port& stopped = ports_.at(number);
+        stopped.redirect = Redirect::kOff;
+        stopped.established.reset();
         adjust(number);
       }
     });
@@ -138,6 +140,13 @@ void Incoming::adjust(proto::Port number) {
         });
       }
       redirector_ = std::move(*made);
+    }
+    if (settings_.cuts_established) {
+      if (auto established = EstablishedConnections::find(number))
+        port.established = std::move(*established);
+      else
+        for (const Subscription& subscription : port.subscriptions)
+          subscription.client->link().log_warning(established.error().what);
     }
     redirector_->add_port(number, [this, number, alive = alive_](const Status& status) {
       if (*alive)
@@ -162,9 +171,24 @@ void Incoming::confirm(proto::Port number) {
   const auto port = ports_.find(number);
   if (port == ports_.end() || port->second.redirect != Port::Redirect::kOn)
     return;
+  cut_established(number, port->second);
   for (Subscribed& done : std::exchange(port->second.waiting, {}))
     done(number);
   adjust(number);
+}
+
+void Incoming::cut_established(proto::Port number, Port& port) {
+  const auto stealer =
+      std::ranges::find(port.subscriptions, IncomingMode::kSteal, &Subscription::mode);
+  if (!port.established || stealer == port.subscriptions.end())
+    return;
+  const auto cut = std::exchange(port.established, std::nullopt)->cut();
+  ClientLink& link = stealer->client->link();
+  if (!cut)
+    link.log_warning(cut.error().what);
+  else if (*cut > 0)
+    link.log_info("cut " + std::to_string(*cut) + " connections to port " + std::to_string(number) +
+                  " that were there before");
 }
 
 // ---- connections

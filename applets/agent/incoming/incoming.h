@@ -17,6 +17,7 @@
 #include "applets/agent/incoming/origin.h"
 #include "applets/agent/incoming/pass_through.h"
 #include "applets/agent/incoming/settings.h"
+#include "applets/agent/redirect/established.h"
 #include "applets/agent/redirect/redirector.h"
 #include "net/loop.h"
 #include "proto/http.h"
@@ -62,12 +63,15 @@ class Incoming {
     enum class Redirect { kOff, kStarting, kOn, kStopping } redirect = Redirect::kOff;
     std::vector<Subscription> subscriptions;  // oldest first
     std::vector<Subscribed> waiting;          // for kOn
+    // Of before the redirect, until the first stealer; then they are cut.
+    std::optional<EstablishedConnections> established;
   };
 
   bool has_conflict(const Port& port, const IncomingClient& client, bool is_filtered) const;
   void displace(Port& port, proto::Port number, const IncomingClient& client, bool is_filtered);
   void adjust(proto::Port number);
   void confirm(proto::Port number);
+  void cut_established(proto::Port number, Port& port);
   void started(proto::Port number, const Status& status);
   void accepted(Redirected connection);
   void route(Fd socket, Origin origin);

@@ -41,6 +41,8 @@ IncomingSettings incoming_settings(const EnvironmentLookup& environment) {
       flag(text(environment, "MIRRORD_AGENT_INJECT_HEADERS"), settings.injects_headers);
   settings.passes_probes =
       flag(text(environment, "MIRRORD_AGENT_PASS_PROBES"), settings.passes_probes);
+  settings.cuts_established =
+      flag(text(environment, "MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS"), settings.cuts_established);
   if (const auto bytes = number(text(environment, "MIRRORD_MAX_BODY_BUFFER_SIZE")))
     settings.body_limit = *bytes;
   if (const auto ms = number(text(environment, "MIRRORD_MAX_BODY_BUFFER_TIMEOUT")))

@@ -20,8 +20,11 @@ struct IncomingSettings {
   bool overrides_cache_control = true;                // MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL
   bool injects_headers = false;                       // MIRRORD_AGENT_INJECT_HEADERS
   bool passes_probes = true;                          // MIRRORD_AGENT_PASS_PROBES (ours)
-  std::size_t body_limit = 65536;                     // MIRRORD_MAX_BODY_BUFFER_SIZE
-  std::chrono::milliseconds body_timeout{1000};       // MIRRORD_MAX_BODY_BUFFER_TIMEOUT
+  // MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS: what was connected before the port was stolen is cut, so
+  // that clients who keep their connections come to the stealer too.
+  bool cuts_established = false;
+  std::size_t body_limit = 65536;                // MIRRORD_MAX_BODY_BUFFER_SIZE
+  std::chrono::milliseconds body_timeout{1000};  // MIRRORD_MAX_BODY_BUFFER_TIMEOUT
   // MIRRORD_AGENT_ON_CONCURRENT_STEAL (ours): override, abort or continue. The last two are the
   // same here: whether the refused client ends or runs on is its own decision.
   OnConcurrentSteal on_concurrent_steal = OnConcurrentSteal::kOverride;

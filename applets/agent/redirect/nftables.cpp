@@ -64,13 +64,24 @@ class Rule {
     });
     compare(NFT_CMP_EQ, std::uint32_t{RTN_LOCAL});
   }
-  void is_a_chosen_port() {
-    add("payload", [&] {
-      batch_.number(NFTA_PAYLOAD_DREG, NFT_REG_1);
-      batch_.number(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
-      batch_.number(NFTA_PAYLOAD_OFFSET, 2);  // TCP: the destination port
-      batch_.number(NFTA_PAYLOAD_LEN, 2);
+  // Only what begins. Connection tracking takes packets of connections that it has not seen before,
+  // as from before there was any rule, for new ones too.
+  void is_a_first_packet() {
+    constexpr std::uint8_t kFlags = 0x17;  // ACK, RST, SYN, FIN
+    constexpr std::uint8_t kSyn = 0x02;
+    constexpr std::uint8_t kNone = 0;
+    load_transport(13, sizeof kFlags);
+    add("bitwise", [&] {
+      batch_.number(NFTA_BITWISE_SREG, NFT_REG_1);
+      batch_.number(NFTA_BITWISE_DREG, NFT_REG_1);
+      batch_.number(NFTA_BITWISE_LEN, sizeof kFlags);
+      batch_.nest(NFTA_BITWISE_MASK, [&] { batch_.bytes(NFTA_DATA_VALUE, bytes_of(kFlags)); });
+      batch_.nest(NFTA_BITWISE_XOR, [&] { batch_.bytes(NFTA_DATA_VALUE, bytes_of(kNone)); });
     });
+    compare(NFT_CMP_EQ, kSyn);
+  }
+  void is_a_chosen_port() {
+    load_transport(2, sizeof(std::uint16_t));
     add("lookup", [&] {
       batch_.text(NFTA_LOOKUP_SET, kSet);
       batch_.number(NFTA_LOOKUP_SREG, NFT_REG_1);
@@ -90,6 +101,14 @@ class Rule {
   }
 
  private:
+  void load_transport(std::uint32_t offset, std::uint32_t length) {
+    add("payload", [&] {
+      batch_.number(NFTA_PAYLOAD_DREG, NFT_REG_1);
+      batch_.number(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+      batch_.number(NFTA_PAYLOAD_OFFSET, offset);
+      batch_.number(NFTA_PAYLOAD_LEN, length);
+    });
+  }
   template <class Content>
   void add(const char* name, Content content) {
     batch_.nest(NFTA_LIST_ELEM, [&] {
@@ -179,6 +198,7 @@ class Nftables final : public Redirector {
                  static_cast<std::uint8_t>(family == Family::kIpv4 ? NFPROTO_IPV4 : NFPROTO_IPV6));
     rule.load(NFT_META_L4PROTO);
     rule.compare(NFT_CMP_EQ, static_cast<std::uint8_t>(IPPROTO_TCP));
+    rule.is_a_first_packet();
     rule.is_a_chosen_port();
     rule.redirect_to(listeners_.port(family));
   }
