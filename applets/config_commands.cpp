@@ -1,5 +1,5 @@
 // applets/config_commands.cpp — commands about the configuration: `verify-config`, `config keys`,
-// `config explain-path`, `config explain-address`; and `extract`, which writes the hook out.
+// `config schema`, `config reference`, `config explain-path`, `config explain-address`; and `extract`, which writes the hook out.
 #include <cstdio>
 #include <string>
 
@@ -9,6 +9,7 @@
 #include "applets/config/load.h"
 #include "applets/config/path_mapping.h"
 #include "applets/config/path_rules.h"
+#include "applets/config/schema.h"
 #include "applets/exec.h"
 #include "applets/exec_flags.h"
 #include "applets/hook_file.h"
@@ -220,6 +221,8 @@ constexpr char kConfigHelp[] =
     "Explains the configuration.\n"
     "\n"
     "Usage: mirrord config keys                          list all keys\n"
+    "       mirrord config schema                        a JSON schema of them, for editors\n"
+    "       mirrord config reference                     the same as Markdown\n"
     "       mirrord config explain-path [FLAGS] PATH...  remote or local, and by which rule\n"
     "       mirrord config explain-address [FLAGS] [tcp://|udp://]HOST[:PORT]...\n"
     "\n"
@@ -252,6 +255,11 @@ int config_main(int argc, char** argv) {
   const std::string_view what = argc > 1 ? argv[1] : "";
   if (what == "keys") {
     print_keys();
+    return 0;
+  }
+  if (what == "schema" || what == "reference") {
+    std::fputs((what == "schema" ? config::json_schema() : config::key_reference()).c_str(),
+               stdout);
     return 0;
   }
   if (what == "explain-path" || what == "explain-address")

@@ -108,6 +108,8 @@ class Checker {
   void object(const Node& node, const std::string& pattern, const std::string& shown) {
     const Key* self = find_key(pattern);
     for (const Node::Member& member : node.members) {
+      if (pattern.empty() && member.key == "$schema")
+        continue;  // for editors
       const std::string child = pattern.empty() ? member.key : pattern + "." + member.key;
       const std::string name = shown.empty() ? member.key : shown + "." + member.key;
       if (const Key* key = find_key(child))

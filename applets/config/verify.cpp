@@ -140,6 +140,7 @@ void check_rest(Values& values, std::vector<std::string>& warnings) {
                  "Remove the key or set it to false.");
   for (const Key& key : all_keys()) {
     if ((key.marks & (kOperator | kDeprecated)) == 0 || key.path.starts_with("target.") ||
+        key.path.starts_with("feature.network.incoming.https_delivery") ||
         key.path.find_first_of("[{") != std::string_view::npos || values.node(key.path) == nullptr)
       continue;
     const std::string_view parent = key.path.substr(0, key.path.rfind('.'));
