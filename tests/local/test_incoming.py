@@ -316,15 +316,19 @@ class Incoming(LocalTest):
             self.assertLess(time.monotonic() - killed, 2 + 4 * self.asking, (turn, role, victim))
             self.assertTrue(wait_until(lambda: self.victim("agent") is None, 20), "an agent stays")
             self.nothing_stays()
-        # The next session takes away what killed ones have left; a folder without a session is kept some minutes.
+        # The next session takes away what killed ones have left; the folder of one that never served is kept some
+        # minutes, since it may be about to.
         process = self.serve("steal")
         process.stdin.close()
         process.wait(20)
         self.assertTrue(wait_until(lambda: self.victim("intproxy") is None, 20))
         sessions = os.path.join(self.env["XDG_RUNTIME_DIR"], "mirrord")
         for name in os.listdir(sessions):
+            folder = os.path.join(sessions, name)
             if len(name) == 12:
-                os.rmdir(os.path.join(sessions, name))
+                if os.listdir(folder) == ["settings"]:
+                    os.unlink(os.path.join(folder, "settings"))
+                os.rmdir(folder)
 
     @functools.cached_property
     def asking(self):
