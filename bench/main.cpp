@@ -76,8 +76,9 @@ struct Group {
 };
 
 constexpr Group kGroups[] = {
-    {"agent", measure_agent},       {"bypass", measure_bypass},       {"path", measure_whole_path},
-    {"link", measure_delayed_link}, {"footprint", measure_footprint},
+    {"agent", measure_agent},       {"bypass", measure_bypass},
+    {"path", measure_whole_path},   {"link", measure_delayed_link},
+    {"incoming", measure_incoming}, {"footprint", measure_footprint},
 };
 
 int run(int argc, char** argv) {
@@ -95,9 +96,9 @@ int run(int argc, char** argv) {
     }
   }
   if (options.probe.empty()) {
-    std::fprintf(
-        stderr,
-        "usage: mirrord_bench MIRRORD PROBE [--only agent|bypass|path|link|footprint] [--quick]\n");
+    std::fprintf(stderr,
+                 "usage: mirrord_bench MIRRORD PROBE [--only "
+                 "agent|bypass|path|link|incoming|footprint] [--quick]\n");
     return 2;
   }
   // Not below /tmp: that is local by default, and what is remote must be so by configuration alone.

@@ -25,6 +25,8 @@ void measure_bypass(const Options& options, Rows& rows);
 void measure_whole_path(const Options& options, Rows& rows);
 // The same over a link with a delay: round trips and streams.
 void measure_delayed_link(const Options& options, Rows& rows);
+// Stolen and mirrored connections; takes root.
+void measure_incoming(const Options& options, Rows& rows);
 // Start-up, memory and sizes.
 void measure_footprint(const Options& options, Rows& rows);
 

@@ -232,6 +232,46 @@ static void many(int count) {
     close(fds[i]);
 }
 
+// ---- servers: one client after the other, who says when he has had enough
+
+static void serve_echo(int fd) {
+  char room[65536];
+  for (ssize_t got; (got = read(fd, room, sizeof room)) > 0;)
+    for (ssize_t done = 0, step; done < got; done += step)
+      if ((step = write(fd, room + done, (size_t)(got - done))) <= 0)
+        return;
+}
+static void serve_source(int fd) {
+  static char room[262144];
+  for (size_t left = 256 << 20; left > 0;) {
+    const ssize_t step = write(fd, room, left < sizeof room ? left : sizeof room);
+    if (step <= 0)
+      return;
+    left -= (size_t)step;
+  }
+}
+static void serve_sink(int fd) {
+  static char room[262144];
+  while (read(fd, room, sizeof room) > 0) {
+  }
+  (void)!write(fd, "x", 1);
+}
+static void serve(const char* port, void (*talk)(int)) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+  struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (bind(listener, (struct sockaddr*)&own, sizeof own) != 0 || listen(listener, 16) != 0) {
+    perror("probe: listen");
+    exit(1);
+  }
+  puts("ready");
+  fflush(stdout);
+  for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd)) {
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    talk(fd);
+  }
+}
+
 static int cheap_fd;
 static void cheap_open_close(const char* path) {
   close(open(path, O_RDONLY));
@@ -305,6 +345,12 @@ int main(int argc, char** argv) {
   } else if (!strcmp(what, "many")) {
     set_peer(path, argv[4]);
     many(count);
+  } else if (!strcmp(what, "serve-echo")) {
+    serve(path, serve_echo);
+  } else if (!strcmp(what, "serve-source")) {
+    serve(path, serve_source);
+  } else if (!strcmp(what, "serve-sink")) {
+    serve(path, serve_sink);
   } else if (!strcmp(what, "cheap")) {
     report_mean_ns("open_close_ns", count, cheap_open_close, path);
     report_mean_ns("stat_ns", count, cheap_stat, path);
