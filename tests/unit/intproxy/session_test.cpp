@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <ctime>
 
@@ -83,21 +84,30 @@ TEST(Session, NextImageTakesTheHandlesOver) {
 }
 
 TEST(Session, KilledProcessLetsItsFilesGo) {
-  TestSession session;
-  session.agent.add("/f", {.content = "0123456789"});
-  FakeHook keeper = session.connect(1);
-  const std::string directory = session.directory();
+  std::array<int, 2> begin{};
   std::array<int, 2> done{};
+  ASSERT_EQ(::pipe(begin.data()), 0);
   ASSERT_EQ(::pipe(done.data()), 0);
+  // Before there are threads: a child of several may find the allocator locked for good.
   const pid_t child = ::fork();
   if (child == 0) {
-    FakeHook hook(directory, 2);
+    std::array<char, PATH_MAX> directory{};
+    if (::read(begin[0], directory.data(), directory.size() - 1) <= 0) {
+      ::_exit(1);
+    }
+    FakeHook hook(directory.data(), 2);
     const Opened opened = hook.open("/f", O_RDWR);
     char byte = opened.error == 0 ? 'y' : 'n';
     [[maybe_unused]] const ssize_t written = ::write(done[1], &byte, 1);
     ::pause();
     ::_exit(0);
   }
+  TestSession session;
+  session.agent.add("/f", {.content = "0123456789"});
+  FakeHook keeper = session.connect(1);
+  const std::string directory = session.directory();
+  ASSERT_EQ(::write(begin[1], directory.data(), directory.size()),
+            static_cast<ssize_t>(directory.size()));
   char byte = 0;
   ASSERT_EQ(::read(done[0], &byte, 1), 1);
   EXPECT_EQ(byte, 'y');
