@@ -13,6 +13,8 @@ constexpr mirrord::Applet kApplets[] = {
     {"diagnose", "measure the connection to a target's agent",                kPublic, mirrord::diagnose_main},
     {"doctor",   "check this machine, the configuration and the cluster",     kPublic, mirrord::doctor_main},
     {"exec",     "run a program in the context of a target",                  kPublic, mirrord::exec_main},
+    {"ext",      "start a session for an editor's plugin",                    kHidden, mirrord::ext_main},
+    {"extension-exec", "the same under its long name",                        kHidden, mirrord::ext_main},
     {"extract",  "write the hook library to a directory",                     kHidden, mirrord::extract_main},
     {"intproxy", "serve the hooked processes of one run (started by mirrord)", kHidden, mirrord::intproxy_main},
     {"ls",       "list the targets of a namespace",                            kPublic, mirrord::list_main},

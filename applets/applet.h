@@ -36,6 +36,7 @@ int diagnose_main(int argc, char** argv);
 int doctor_main(int argc, char** argv);
 int config_main(int argc, char** argv);
 int exec_main(int argc, char** argv);
+int ext_main(int argc, char** argv);
 int extract_main(int argc, char** argv);
 int verify_config_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "net/error.h"
 
@@ -11,8 +12,11 @@ namespace mirrord {
 // only where the error has a hint.
 std::string json_error(const Error& error);
 
-// For the commands that editors run: that line after "Error: "; on a terminal, or when
-// MIRRORD_CONSOLE_ADDR is set, the form for people. Returns the exit code.
+// All errors of a configuration as one.
+Error config_error(const std::vector<Error>& errors);
+
+// For the commands that editors run: that line after "Error: "; when MIRRORD_CONSOLE_ADDR is set, the
+// form for people. Returns the exit code.
 int report_error_to_editor(const Error& error);
 
 }  // namespace mirrord

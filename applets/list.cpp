@@ -162,7 +162,7 @@ Result<std::string> list(const Flags& flags) {
   MIRRORD_TRY(kinds, kinds_to_list(flags));
   auto config = config::load(flags.load);
   if (!config)
-    return std::unexpected(std::move(config.error().front()));
+    return std::unexpected(config_error(config.error()));
   MIRRORD_TRY(access, k8s::load_client_config(config->cluster));
   const std::string current =
       config->target.name_space.empty() ? access.name_space : config->target.name_space;

@@ -1,9 +1,12 @@
 // applets/progress.cpp — the four ways to show progress.
 #include "applets/progress.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "applets/config/load.h"
@@ -13,9 +16,24 @@
 namespace mirrord {
 namespace {
 
-// One line at a time: the output may be a pipe that a plugin reads, or be shared with others.
-void write_line(int fd, const std::string& text) {
-  [[maybe_unused]] const ssize_t written = ::write(fd, text.data(), text.size());
+// How long a reader may take nothing at all before the rest of a line is given up.
+constexpr int kReaderPatienceMs = 60'000;
+
+// One line at a time: the output may be a pipe that a plugin reads, or be shared with others. A pipe
+// that has room takes PIPE_BUF bytes without waiting.
+void write_line(int fd, std::string_view text) {
+  while (!text.empty()) {
+    pollfd writable{fd, POLLOUT, 0};
+    const int ready = ::poll(&writable, 1, kReaderPatienceMs);
+    if (ready == 0 || (ready < 0 && errno != EINTR))
+      return;
+    const ssize_t written =
+        ready < 0 ? -1 : ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
+    if (written > 0)
+      text.remove_prefix(static_cast<std::size_t>(written));
+    else if (errno != EINTR && errno != EAGAIN)
+      return;
+  }
 }
 
 // The task whose unfinished line is the terminal's last one; it is overwritten when it ends.

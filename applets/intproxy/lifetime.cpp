@@ -1,17 +1,14 @@
 // applets/intproxy/lifetime.cpp — when a session ends, and what it leaves behind: nothing.
-#include <dirent.h>
-#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <string>
 
 #include "applets/intproxy/session.h"
+#include "applets/intproxy/session_processes.h"
 #include "applets/intproxy/stale.h"
 
 namespace mirrord::intproxy {
@@ -28,58 +25,15 @@ constexpr std::chrono::duration<std::uint64_t, std::milli> kMaxFinish{10'000};
 constexpr milliseconds kFinishStep{5};
 // Calls that are on their way when the agent is lost get their errors within this time.
 constexpr milliseconds kLossDelay{100};
-constexpr std::size_t kMaxProcFile = 4 << 20;
-
-// Reads a file of /proc whole; empty when it cannot be read.
-std::string read_proc(const std::string& path) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::array<char, 16384> piece;
-  while (file.is_open() && text.size() < kMaxProcFile) {
-    const ssize_t count = ::read(file.get(), piece.data(), piece.size());
-    if (count <= 0) {
-      break;
-    }
-    text.append(piece.data(), static_cast<std::size_t>(count));
-  }
-  return text;
-}
 
 }  // namespace
 
-bool has_unconnected_process(std::string_view session_directory, std::string_view hook_path) {
-  std::string marker = local::kSessionVariable;
-  marker += '=';
-  marker += session_directory;
-  marker += '\0';
-  DIR* processes = ::opendir("/proc");
-  if (processes == nullptr) {
-    return false;
-  }
-  bool found = false;
-  const std::string own = std::to_string(::getpid());
-  while (const dirent* entry = ::readdir(processes)) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || own == entry->d_name) {
-      continue;
-    }
-    const std::string directory = std::string("/proc/") + entry->d_name;
-    const std::string environment = read_proc(directory + "/environ");
-    const std::size_t at = environment.find(marker);
-    if (at == std::string::npos || (at != 0 && environment[at - 1] != '\0')) {
-      continue;
-    }
-    // A program without the hook (a static one) cannot ask for anything any more.
-    if (hook_path.empty() || read_proc(directory + "/maps").find(hook_path) != std::string::npos) {
-      found = true;
-      break;
-    }
-  }
-  ::closedir(processes);
-  return found;
-}
-
 void Session::watch_root() {
   if (options_.root_pid == 0) {
+    if (options_.explain_not_loaded) {
+      load_watch_ = std::make_unique<LoadWatch>(loop_, options_.directory,
+                                                std::move(options_.explain_not_loaded));
+    }
     return;
   }
   root_pidfd_.reset(static_cast<int>(::syscall(SYS_pidfd_open, options_.root_pid, 0)));
@@ -123,9 +77,11 @@ void Session::check_end() {
     check_timer_.start(std::max(kRecheck, options_.idle_timeout), [this] { check_end(); });
     return;
   }
-  const bool is_alone = !is_starting && std::ranges::none_of(processes_, [](const auto& entry) {
-    return !entry.second->is_announced;
-  });
+  // Where others start the programs there may be a pause between two of them.
+  const bool is_alone = !is_starting && !options_.waits_for_programs &&
+                        std::ranges::none_of(processes_, [](const auto& entry) {
+                          return !entry.second->is_announced;
+                        });
   if (is_alone && !has_unconnected_process(options_.directory, hook_path())) {
     end("its last process has ended");
     return;

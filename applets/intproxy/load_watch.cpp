@@ -4,8 +4,12 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
+
+#include "applets/intproxy/session_processes.h"
+#include "applets/intproxy/user_notice.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -20,19 +24,40 @@ LoadWatch::LoadWatch(net::Loop& loop, pid_t root, Fd standard_error, ExplainNotL
       standard_error_(std::move(standard_error)),
       explain_(std::move(explain)),
       timer_(loop) {
-  timer_.start(kPatience, [this] { check(); });
+  timer_.start(kPatience, [this] { check_root(); });
 }
 
-void LoadWatch::check() {
+LoadWatch::LoadWatch(net::Loop& loop, std::string session_directory, ExplainNotLoaded explain)
+    : session_directory_(std::move(session_directory)), explain_(std::move(explain)), timer_(loop) {
+  timer_.start(kPatience, [this] { check_session(); });
+}
+
+void LoadWatch::check_root() {
   const std::optional<std::string> why = explain_(root_);
   if (!why) {
-    timer_.start(kPatience, [this] { check(); });
+    timer_.start(kPatience, [this] { check_root(); });
     return;
   }
   if (!why->empty()) {
     print("mirrord: the program runs without mirrord: " + *why + "\n");
   }
   standard_error_.reset();
+}
+
+void LoadWatch::check_session() {
+  std::vector<pid_t> present = processes_of_session(session_directory_);
+  for (const pid_t process : present) {
+    if (std::ranges::find(seen_, process) == seen_.end()) {
+      continue;  // may be starting right now
+    }
+    const std::optional<std::string> why = explain_(process);
+    if (why && !why->empty()) {
+      tell_user(Fd(), {process}, "the program runs without mirrord: " + *why);
+      return;
+    }
+  }
+  seen_ = std::move(present);
+  timer_.start(kPatience, [this] { check_session(); });
 }
 
 void LoadWatch::print(const std::string& text) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "net/fd.h"
 #include "net/loop.h"
@@ -22,13 +23,19 @@ using ExplainNotLoaded = std::function<std::optional<std::string>(pid_t pid)>;
 class LoadWatch {
  public:
   LoadWatch(net::Loop& loop, pid_t root, Fd standard_error, ExplainNotLoaded explain);
+  // Without a root process: looks for programs that were started with the session's environment, and
+  // writes to the standard error of the first one that runs without the hook.
+  LoadWatch(net::Loop& loop, std::string session_directory, ExplainNotLoaded explain);
 
  private:
-  void check();
+  void check_root();
+  void check_session();
   void print(const std::string& text);
 
-  pid_t root_;
+  pid_t root_ = 0;
   Fd standard_error_;
+  std::string session_directory_;
+  std::vector<pid_t> seen_;  // by the last check
   ExplainNotLoaded explain_;
   net::Timer timer_;
 };

@@ -175,7 +175,4 @@ class Session {
   std::vector<std::unique_ptr<Part>> parts_;  // last: parts go before what they use
 };
 
-// Whether a process that has not connected yet, but runs with this session's hook, is left.
-bool has_unconnected_process(std::string_view session_directory, std::string_view hook_path);
-
 }  // namespace mirrord::intproxy

@@ -247,6 +247,9 @@ Status serve_session(SessionOptions options, Fd report_fd) {
     reporter.failure(opened.error());
     return opened;
   }
+  if (options.waits_for_programs) {
+    options.root_pid = 0;
+  }
   {
     const std::string directory = options.directory;
     Session session(loop, std::move(options), std::move(opening.link),

@@ -46,6 +46,8 @@ struct MappedPath {
 struct SessionOptions {
   std::string directory;  // exists, 0700; holds `settings` already. Removed at the end
   pid_t root_pid = 0;     // becomes the user's program; 0: filled in by start_session (the caller)
+  // The root process only starts the session: others run the programs, later and one after the other.
+  bool waits_for_programs = false;
   AgentSource agent;
   std::string log_file;  // appended to; empty: DIRECTORY/log
   bool log_is_verbose = false;
@@ -73,7 +75,8 @@ struct SessionOptions {
   // found when it is needed (user_notice.h).
   Fd notices;
 
-  // Both set: the user is told there when the root process runs without the hook.
+  // Both set: the user is told there when the root process runs without the hook. Without a root
+  // process `explain_not_loaded` alone: told on the program's own standard error.
   Fd standard_error;
   ExplainNotLoaded explain_not_loaded;
 };

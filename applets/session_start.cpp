@@ -1,0 +1,231 @@
+// applets/session_start.cpp — settings, intproxy, agent and environment of a new session.
+#include "applets/session_start.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <utility>
+
+#include "applets/cluster_request.h"
+#include "applets/config/load.h"
+#include "applets/config/path_mapping.h"
+#include "applets/config/settings_file.h"
+#include "applets/hook_file.h"
+#include "applets/intproxy/user_notice.h"
+#include "applets/json_text.h"
+#include "applets/load_check.h"
+#include "applets/private_directory.h"
+#include "applets/target_source.h"
+
+namespace mirrord {
+namespace {
+
+// Settings that an agent which the session starts reads from its environment; taken back at the end.
+class AgentVariables {
+ public:
+  AgentVariables(const config::AgentOptions& agent, const k8s::AgentSettings& pod) {
+    set("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS", pod.flush_connections ? 1U : 0U);
+    set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
+    set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
+  }
+  AgentVariables(const AgentVariables&) = delete;
+  AgentVariables& operator=(const AgentVariables&) = delete;
+  ~AgentVariables() {
+    for (const char* name : names_)
+      unsetenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
+  }
+
+ private:
+  void set(const char* name, std::optional<uint32_t> value) {
+    if (!value || config::process_environment(name))
+      return;
+    setenv(name, std::to_string(*value).c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
+    names_.push_back(name);
+  }
+  std::vector<const char*> names_;
+};
+
+// Answers the hook's questions about paths that a mapping pattern matches.
+std::function<intproxy::MappedPath(std::string_view)> path_mapper(
+    const config::ResolvedConfig& config, std::span<const std::byte> settings) {
+  auto mapping = config::PathMapping::create(config.files.mapping);
+  if (!mapping || mapping->is_empty())
+    return {};
+  local::Settings header;
+  std::memcpy(&header, settings.data(), sizeof header);
+  const auto table = settings.subspan(header.path_automaton.offset, header.path_automaton.size);
+  struct State {
+    config::PathMapping mapping;
+    std::vector<std::byte> table;
+  };
+  auto state =
+      std::make_shared<State>(std::move(*mapping), std::vector(table.begin(), table.end()));
+  return [state](std::string_view path) {
+    intproxy::MappedPath mapped;
+    mapped.path = state->mapping.map(path).value_or(std::string(path));
+    const uint8_t outcome = config::evaluate_path(state->table, mapped.path);
+    mapped.read = local::read_decision(outcome);
+    mapped.write = local::write_decision(outcome);
+    return mapped;
+  };
+}
+
+intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
+                                         const std::string& directory,
+                                         std::span<const std::byte> settings) {
+  using std::chrono::seconds;
+  // A number that does not fit the clock means "for ever".
+  const auto bounded = [](uint64_t value) {
+    return seconds(static_cast<int64_t>(std::min<uint64_t>(value, 1'000'000'000)));
+  };
+  intproxy::SessionOptions options;
+  options.directory = directory;
+  options.agent = local_source(config.target);
+  options.log_file = config.proxy.log_destination;
+  options.connect_timeout = bounded(config.agent.startup_timeout_seconds);
+  options.start_idle_timeout = bounded(config.proxy.start_idle_timeout_seconds);
+  options.idle_timeout = bounded(config.proxy.idle_timeout_seconds);
+  options.ping_interval = bounded(config.proxy.ping_interval_seconds);
+  options.reconnect_timeout = bounded(config.proxy.reconnect_timeout_seconds);
+  options.readonly_file_buffer = config.files.readonly_buffer;
+  options.environment_include = config.environment.include;
+  options.environment_exclude = config.environment.exclude;
+  options.incoming = config.network.incoming;
+  options.map_path = path_mapper(config, settings);
+  return options;
+}
+
+// A short description of the run. Its presence marks a nested `exec`; secrets stay out of it.
+std::string resolved_config_text(const config::ResolvedConfig& config) {
+  const std::string key = json_quoted(config.key);
+  std::string text =
+      config.key_is_generated ? "{\"key\":{\"Generated\":" : "{\"key\":{\"Provided\":";
+  text += key + "}";
+  if (!config.file.empty())
+    text += ",\"config_file\":" + json_quoted(config.file);
+  return base64(text + "}");
+}
+
+// Everything would be taken, not what the filter picks: better nothing.
+Status refuse_http_filter(const config::IncomingRules& rules) {
+  if (rules.mode == config::IncomingMode::kOff || !rules.http_filter)
+    return {};
+  return fail(
+      ErrorCode::kUnsupported,
+      "feature.network.incoming.http_filter: requests cannot be told apart in this version, "
+      "only whole ports be mirrored or stolen",
+      "Remove the filter to take everything, or set feature.network.incoming.mode to `off`.");
+}
+
+}  // namespace
+
+// The whole path, as the hook's rules and the program's children see it.
+std::string absolute_path(const std::string& path) {
+  std::array<char, PATH_MAX> resolved{};
+  return realpath(path.c_str(), resolved.data()) != nullptr ? resolved.data() : path;
+}
+
+SessionStart::SessionStart(const config::ResolvedConfig& config, Progress& progress,
+                           Timings& timings)
+    : config_(config), progress_(progress), timings_(timings) {}
+
+Status SessionStart::check() const {
+  MIRRORD_CHECK_STATUS(refuse_http_filter(config_.network.incoming));
+  for (const std::string& warning : config_.warnings)
+    progress_.warning(warning);
+  return {};
+}
+
+Status SessionStart::start(const SessionPlan& plan) {
+  if (is_in_cluster(config_)) {
+    MIRRORD_TRY(request, cluster_request(config_));
+    cluster_ = std::make_unique<k8s::AgentSessionRequest>(std::move(request));
+    timings_.mark("kubeconfig");
+  }
+  MIRRORD_TRY(hook, provide_hook());
+  timings_.mark("hook");
+  MIRRORD_TRY(directory, make_session_directory());
+  directory_ = std::make_unique<SessionDirectory>(directory);
+  variables_ = {directory, hook, resolved_config_text(config_), plan.is_go};
+  config::SettingsInput input;
+  input.session_directory = directory;
+  input.hook_path = hook;
+  input.paths = config::path_context(config::process_environment, plan.local_files);
+  input.ignored_ports = config::process_environment("MIRRORD_IGNORE_DEBUGGER_PORTS").value_or("");
+  input.environment = {std::string(local::kSessionVariable) + "=" + directory,
+                       std::string(kResolvedConfigVariable) + "=" + variables_.resolved_config};
+  MIRRORD_TRY(settings, config::build_settings(config_, input));
+  timings_.mark("settings");
+  MIRRORD_CHECK_STATUS(config::write_settings(directory, settings));
+  timings_.mark("session directory");
+
+  intproxy::SessionOptions options = session_options(config_, directory, settings);
+  options.waits_for_programs = plan.waits_for_programs;
+  if (plan.explains_not_loaded) {
+    options.explain_not_loaded = [hook](pid_t process) {
+      return explain_not_loaded(process, hook);
+    };
+  }
+  if (!plan.waits_for_programs) {
+    options.notices = intproxy::keep_if_regular(STDERR_FILENO);
+    if (plan.explains_not_loaded)
+      options.standard_error.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  }
+  MIRRORD_TRY(started, run(std::move(options)));
+  remote_ = std::move(started.environment);
+  timings_.mark("intproxy, agent, environment");
+  return {};
+}
+
+Result<intproxy::StartedSession> SessionStart::run(intproxy::SessionOptions options) {
+  Progress step = progress_.subtask("starting the session");
+  const AgentVariables variables(config_.agent, config_.agent_pod);
+  if (cluster_)
+    options.agent = {.cluster = std::move(cluster_)};
+  std::optional<Progress> part;
+  auto started = intproxy::start_session(std::move(options),
+                                         [&](intproxy::StartStep kind, std::string_view text) {
+                                           Progress& shown = part ? *part : step;
+                                           switch (kind) {
+                                             case intproxy::StartStep::kBegin:
+                                               part.reset();
+                                               part.emplace(step.subtask(text));
+                                               break;
+                                             case intproxy::StartStep::kDone:
+                                               if (part)
+                                                 part->success(text);
+                                               part.reset();
+                                               break;
+                                             case intproxy::StartStep::kWarning:
+                                               shown.warning(text);
+                                               break;
+                                             case intproxy::StartStep::kInfo:
+                                               shown.info(text);
+                                               break;
+                                           }
+                                         });
+  part.reset();
+  if (!started)
+    return started;
+  step.success();
+  for (const intproxy::StartTiming& timing : started->timings)
+    timings_.part(timing.part, timing.time);
+  return started;
+}
+
+Result<VariableList> SessionStart::environment(const char* const* inherited) const {
+  return child_environment(inherited, remote_, config_, variables_);
+}
+
+void SessionStart::release() {
+  directory_->release();
+}
+
+}  // namespace mirrord

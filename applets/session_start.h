@@ -1,0 +1,61 @@
+// applets/session_start.h — the start of a session, which `exec` and the editors' `ext` share.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "applets/child_environment.h"
+#include "applets/config/config.h"
+#include "applets/intproxy/start.h"
+#include "applets/progress.h"
+#include "applets/session_directory.h"
+#include "applets/timings.h"
+#include "net/error.h"
+
+namespace mirrord {
+
+// Of every program of a session; its presence marks a nested start.
+inline constexpr char kResolvedConfigVariable[] = "MIRRORD_RESOLVED_CONFIG";
+
+// What is known of the programs that the session is for.
+struct SessionPlan {
+  std::vector<std::string>
+      local_files;                   // to be read on this machine, for a program to start at all
+  bool is_go = false;                // let Go look names up through libc
+  bool explains_not_loaded = false;  // tell the user when a program runs without the hook
+  // Someone else starts the programs, later: this process is none of them.
+  bool waits_for_programs = false;
+};
+
+// The whole path, as the hook's rules and the program's children see it.
+std::string absolute_path(const std::string& path);
+
+class SessionStart {
+ public:
+  // All three live longer.
+  SessionStart(const config::ResolvedConfig& config, Progress& progress, Timings& timings);
+
+  // Refuses what this version cannot do, and shows the configuration's warnings.
+  Status check() const;
+  // Hook, settings, intproxy and agent. On an error everything that it started has ended.
+  Status start(const SessionPlan& plan);
+  // What a program of the session starts with, over what it inherits (NAME=value, ends with null).
+  Result<VariableList> environment(const char* const* inherited) const;
+  // The session is in use from here on, and outlives this object.
+  void release();
+
+ private:
+  Result<intproxy::StartedSession> run(intproxy::SessionOptions options);
+
+  const config::ResolvedConfig& config_;
+  Progress& progress_;
+  Timings& timings_;
+  std::unique_ptr<k8s::AgentSessionRequest> cluster_;  // until the session has it
+  std::unique_ptr<SessionDirectory> directory_;
+  SessionVariables variables_;
+  std::map<std::string, std::string> remote_;  // environment of the target
+};
+
+}  // namespace mirrord
