@@ -1,4 +1,4 @@
-// applets/config_commands.cpp — commands about the configuration: `verify-config`, `config keys`,
+// applets/config_commands.cpp — commands about the configuration: `config keys`,
 // `config schema`, `config reference`, `config explain-path`, `config explain-address`; and `extract`, which writes the hook out.
 #include <cstdio>
 #include <string>
@@ -13,7 +13,6 @@
 #include "applets/exec.h"
 #include "applets/exec_flags.h"
 #include "applets/hook_file.h"
-#include "applets/json_text.h"
 #include "hook/image.h"
 
 namespace mirrord {
@@ -26,62 +25,6 @@ int report_all(const std::vector<Error>& errors) {
   for (const Error& error : errors)
     code = report_error(error);
   return code;
-}
-
-// --- verify-config ---
-
-std::string json_list(const std::vector<std::string>& texts) {
-  std::string out;
-  for (const std::string& text : texts)
-    out += (out.empty() ? "" : ",") + json_quoted(text);
-  return "[" + out + "]";
-}
-
-// The target in the form that editor plugins know: {"deployment":"x","container":null}.
-std::string target_json(const config::Target& target) {
-  switch (target.kind) {
-    case config::TargetKind::kTargetless:
-      return target.is_explicit ? "\"targetless\"" : "null";
-    case config::TargetKind::kDemo:
-      return "\"demo\"";
-    case config::TargetKind::kProcess:
-      return "{\"process\":" + std::to_string(target.pid) + "}";
-    case config::TargetKind::kContainer:
-      return "{\"container\":" + json_quoted(target.name) + "}";
-    case config::TargetKind::kAddress:
-      return "{\"address\":" + json_quoted(target.address) + "}";
-    case config::TargetKind::kKubernetes:
-      break;
-  }
-  const k8s::TargetPath& path = target.path;
-  const std::string container = path.container.empty() ? "null" : json_quoted(path.container);
-  const k8s::KindInfo* kind = k8s::find_kind(path.kind);
-  if (kind != nullptr)
-    return "{" + json_quoted(kind->object_key) + ":" + json_quoted(path.name) +
-           ",\"container\":" + container + "}";
-  std::string labels;
-  for (const auto& [key, value] : path.labels)
-    labels += (labels.empty() ? "" : ",") + json_quoted(key) + ":" + json_quoted(value);
-  return "{\"labels\":{" + labels + "},\"container\":" + container + "}";
-}
-
-void print_success(const config::ResolvedConfig& config) {
-  const std::string text =
-      "{\n  \"type\": \"Success\",\n  \"config\": {\n    \"path\": " + target_json(config.target) +
-      ",\n    \"namespace\": " +
-      (config.target.name_space.empty() ? "null" : json_quoted(config.target.name_space)) +
-      "\n  },\n  \"warnings\": " + json_list(config.warnings) +
-      ",\n  \"compatible_target_types\": [\"targetless\",\"pod\",\"deployment\",\"rollout\","
-      "\"job\",\"cronjob\",\"statefulset\",\"service\",\"replicaset\"]\n}";
-  std::puts(text.c_str());
-}
-
-void print_failure(const std::vector<Error>& errors) {
-  std::vector<std::string> texts;
-  for (const Error& error : errors)
-    texts.push_back("Failed to verify mirrord config: " + error.what +
-                    (error.hint.empty() ? "" : " (" + error.hint + ")"));
-  std::puts(("{\n  \"type\": \"Fail\",\n  \"errors\": " + json_list(texts) + "\n}").c_str());
 }
 
 // --- config explain-path ---
@@ -267,35 +210,6 @@ int config_main(int argc, char** argv) {
   const bool wants_help = what == "--help" || what == "-h";
   std::fputs(kConfigHelp, wants_help ? stdout : stderr);
   return wants_help ? 0 : 2;
-}
-
-int verify_config_main(int argc, char** argv) {
-  config::LoadRequest request;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--ide") {
-      request.is_target_final = false;
-    } else if (word == "--help" || word == "-h") {
-      std::puts(
-          "Checks a configuration file and prints the result as JSON.\n\n"
-          "Usage: mirrord verify-config [--ide] PATH");
-      return 0;
-    } else if (word.starts_with("--") || !request.file.empty()) {
-      return report_error({ErrorCode::kUsage, "unexpected argument `" + std::string(word) + "`",
-                           "Usage: mirrord verify-config [--ide] PATH"});
-    } else {
-      request.file = word;
-    }
-  }
-  if (request.file.empty())
-    return report_error({ErrorCode::kUsage, "no configuration file is named",
-                         "Usage: mirrord verify-config [--ide] PATH"});
-  const auto config = config::load(request);
-  if (config)
-    print_success(*config);
-  else
-    print_failure(config.error());
-  return 0;
 }
 
 int extract_main(int argc, char** argv) {

@@ -59,6 +59,39 @@ std::string json_quoted(std::string_view text) {
   return out + "\"";
 }
 
+std::string json_indented(std::string_view json) {
+  std::string out;
+  std::size_t depth = 0;
+  bool is_in_text = false;
+  const auto new_line = [&] { out.append("\n").append(depth * 2, ' '); };
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (is_in_text) {
+      out += c;
+      if (c == '\\' && i + 1 < json.size())
+        out += json[++i];
+      is_in_text = c != '"';
+      continue;
+    }
+    const bool opens = c == '{' || c == '[';
+    const bool closes = c == '}' || c == ']';
+    const bool was_opened = i > 0 && (json[i - 1] == '{' || json[i - 1] == '[');
+    if (closes && depth > 0)
+      --depth;
+    if (closes ? !was_opened : was_opened)
+      new_line();
+    out += c;
+    if (opens)
+      ++depth;
+    if (c == ',')
+      new_line();
+    else if (c == ':')
+      out += ' ';
+    is_in_text = c == '"';
+  }
+  return out;
+}
+
 std::string base64(std::string_view bytes) {
   constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;

@@ -129,7 +129,7 @@ Result<std::vector<TargetKind>> kinds_to_list(const Flags& flags) {
     MIRRORD_TRY(given, types_from_environment(*text));
     words = std::move(given);
   }
-  if (!words)
+  if (!words || words->empty())
     return std::vector{TargetKind::kPod, TargetKind::kDeployment, TargetKind::kRollout};
   std::vector<TargetKind> kinds;
   for (const std::string& word : *words) {

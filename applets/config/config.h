@@ -106,6 +106,12 @@ struct NetworkRules {
   bool ipv6 = true;
 };
 
+// Of the operator alone; editors ask which targets go with it.
+struct CopyTarget {
+  bool is_on = false;
+  bool scales_down = false;
+};
+
 struct AgentOptions {
   std::string log_level = "info";
   bool json_log = false;
@@ -136,6 +142,7 @@ struct ResolvedConfig {
   k8s::AgentSettings agent_pod;     // the agent in a cluster
   k8s::ClientConfigChoice cluster;  // which cluster, and as whom
   ProxyOptions proxy;
+  CopyTarget copy_target;
   bool remote_hostname = true;
   bool turbo = true;
   bool use_proxy = true;

@@ -401,6 +401,11 @@ ResolvedConfig resolve(Values& values, const Environment& environment) {
   config.agent_pod = resolve_agent_settings(values);
   config.cluster = resolve_cluster(values, environment);
   config.proxy = resolve_proxy(values);
+  if (values.node("feature.copy_target") != nullptr) {
+    config.copy_target.is_on = values.boolean("feature.copy_target.enabled");
+    config.copy_target.scales_down =
+        values.boolean("feature.copy_target.scale_down", Values::Above::kIgnore);
+  }
   config.remote_hostname = values.boolean("feature.hostname");
   config.turbo = values.boolean("feature.magic.turbo");
   config.use_proxy = values.boolean("use_proxy");

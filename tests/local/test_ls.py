@@ -108,7 +108,7 @@ class List(unittest.TestCase):
         self.assertEqual(["statefulset/db", "deployment/web"], self.good("-t", "statefulset", "-tdeployment"))
         self.assertEqual(["job/once", "daemonset/logs"],
                          self.good(MIRRORD_LS_TARGET_TYPES='["job","daemonset"]'))
-        self.assertEqual([], self.good(MIRRORD_LS_TARGET_TYPES="[]"))
+        self.assertEqual(DEFAULT, self.good(MIRRORD_LS_TARGET_TYPES="[]"))
         self.assertEqual(["job/once"], self.good("--target-type", "job", MIRRORD_LS_TARGET_TYPES='["pod"]'))
 
     def test_editors_get_namespaces_too(self):

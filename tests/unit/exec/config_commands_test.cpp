@@ -35,11 +35,28 @@ TEST(VerifyConfig, SuccessIsADocument) {
   const Printed got = run(verify_config_main, {"verify-config", file.path()});
   EXPECT_EQ(got.code, 0);
   EXPECT_EQ(got.out,
-            "{\n  \"type\": \"Success\",\n  \"config\": {\n    \"path\": "
-            "{\"deployment\":\"web\",\"container\":\"c\"},\n    \"namespace\": \"n\"\n  },\n"
-            "  \"warnings\": [\"feature.copy_target needs the operator and has no effect\"],\n"
-            "  \"compatible_target_types\": [\"targetless\",\"pod\",\"deployment\",\"rollout\","
-            "\"job\",\"cronjob\",\"statefulset\",\"service\",\"replicaset\"]\n}\n");
+            R"({
+  "type": "Success",
+  "config": {
+    "path": {
+      "deployment": "web",
+      "container": "c"
+    },
+    "namespace": "n"
+  },
+  "warnings": [
+    "feature.copy_target needs the operator and has no effect"
+  ],
+  "compatible_target_types": [
+    "pod",
+    "deployment",
+    "job",
+    "cronjob",
+    "statefulset",
+    "replicaset"
+  ]
+}
+)");
 }
 
 TEST(VerifyConfig, FailureListsAllErrorsAndIsNoFailureOfTheCommand) {

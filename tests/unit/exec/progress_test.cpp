@@ -73,6 +73,22 @@ TEST(JsonText, EscapesAndKeepsUtf8) {
   EXPECT_EQ(json_quoted("\xFFx\xC3"), "\"\xEF\xBF\xBDx\xEF\xBF\xBD\"");
 }
 
+TEST(JsonText, IndentedAsSerdeDoes) {
+  EXPECT_EQ(json_indented(R"({"a":[],"b":{},"c":[1,{"d":"x,]{\"\\"}],"e":null})"),
+            R"({
+  "a": [],
+  "b": {},
+  "c": [
+    1,
+    {
+      "d": "x,]{\"\\"
+    }
+  ],
+  "e": null
+})");
+  EXPECT_EQ(json_indented("[[]]"), "[\n  []\n]");
+}
+
 TEST(JsonText, Base64) {
   EXPECT_EQ(base64(""), "");
   EXPECT_EQ(base64("f"), "Zg==");

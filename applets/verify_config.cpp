@@ -1,0 +1,107 @@
+// applets/verify_config.cpp — `verify-config`: a configuration's state as the document that editors read.
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "applets/applet.h"
+#include "applets/config/load.h"
+#include "applets/exec.h"
+#include "applets/json_text.h"
+
+namespace mirrord {
+namespace {
+
+std::string json_list(const std::vector<std::string>& texts) {
+  std::string out;
+  for (const std::string& text : texts)
+    out += (out.empty() ? "" : ",") + json_quoted(text);
+  return "[" + out + "]";
+}
+
+// The target in the form that editor plugins know: {"deployment":"x","container":null}.
+std::string target_json(const config::Target& target) {
+  switch (target.kind) {
+    case config::TargetKind::kTargetless:
+      return target.is_explicit ? "\"targetless\"" : "null";
+    case config::TargetKind::kDemo:
+      return "\"demo\"";
+    case config::TargetKind::kProcess:
+      return "{\"process\":" + std::to_string(target.pid) + "}";
+    case config::TargetKind::kContainer:
+      return "{\"container\":" + json_quoted(target.name) + "}";
+    case config::TargetKind::kAddress:
+      return "{\"address\":" + json_quoted(target.address) + "}";
+    case config::TargetKind::kKubernetes:
+      break;
+  }
+  const k8s::TargetPath& path = target.path;
+  const std::string container = path.container.empty() ? "null" : json_quoted(path.container);
+  const k8s::KindInfo* kind = k8s::find_kind(path.kind);
+  if (kind != nullptr)
+    return "{" + json_quoted(kind->object_key) + ":" + json_quoted(path.name) +
+           ",\"container\":" + container + "}";
+  std::string labels;
+  for (const auto& [key, value] : path.labels)
+    labels += (labels.empty() ? "" : ",") + json_quoted(key) + ":" + json_quoted(value);
+  return "{\"labels\":{" + labels + "},\"container\":" + container + "}";
+}
+
+// In the original's order; copying the target needs one that has a pod to copy.
+std::vector<std::string> compatible_types(const config::CopyTarget& copy) {
+  std::vector<std::string> types;
+  for (const std::string_view type : {"targetless", "pod", "deployment", "rollout", "job",
+                                      "cronjob", "statefulset", "service", "replicaset"}) {
+    const bool is_copied = type != "targetless" && type != "rollout" && type != "service" &&
+                           (type != "pod" || !copy.scales_down);
+    if (!copy.is_on || is_copied)
+      types.emplace_back(type);
+  }
+  return types;
+}
+
+std::string success_json(const config::ResolvedConfig& config) {
+  const std::string& name_space = config.target.name_space;
+  return R"({"type":"Success","config":{"path":)" + target_json(config.target) +
+         ",\"namespace\":" + (name_space.empty() ? "null" : json_quoted(name_space)) +
+         "},\"warnings\":" + json_list(config.warnings) +
+         ",\"compatible_target_types\":" + json_list(compatible_types(config.copy_target)) + "}";
+}
+
+std::string failure_json(const std::vector<Error>& errors) {
+  std::vector<std::string> texts;
+  for (const Error& error : errors)
+    texts.push_back("Failed to verify mirrord config: " + error.what +
+                    (error.hint.empty() ? "" : " (" + error.hint + ")"));
+  return R"({"type":"Fail","errors":)" + json_list(texts) + "}";
+}
+
+}  // namespace
+
+int verify_config_main(int argc, char** argv) {
+  config::LoadRequest request;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--ide") {
+      request.is_target_final = false;
+    } else if (word == "--help" || word == "-h") {
+      std::puts(
+          "Checks a configuration file and prints the result as JSON.\n\n"
+          "Usage: mirrord verify-config [--ide] PATH");
+      return 0;
+    } else if (word.starts_with("--") || !request.file.empty()) {
+      return report_error({ErrorCode::kUsage, "unexpected argument `" + std::string(word) + "`",
+                           "Usage: mirrord verify-config [--ide] PATH"});
+    } else {
+      request.file = word;
+    }
+  }
+  if (request.file.empty())
+    return report_error({ErrorCode::kUsage, "no configuration file is named",
+                         "Usage: mirrord verify-config [--ide] PATH"});
+  const auto config = config::load(request);
+  std::puts(json_indented(config ? success_json(*config) : failure_json(config.error())).c_str());
+  return 0;
+}
+
+}  // namespace mirrord
