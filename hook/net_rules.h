@@ -5,6 +5,9 @@
 
 namespace mirrord::hook {
 
+// Looks once, at the start of the session, for the ports of this process's own debugger.
+void find_debugger_ports();
+
 // Views into the settings file; only while the session is active.
 NetRules current_net_rules();
 

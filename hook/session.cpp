@@ -7,6 +7,7 @@
 #include "hook/fd_table.h"
 #include "hook/inheritance.h"
 #include "hook/ipc.h"
+#include "hook/net_rules.h"
 #include "hook/original.h"
 #include "hook/patience.h"
 #include "hook/report.h"
@@ -21,16 +22,6 @@ Session session;
 std::atomic<SessionState> session_state{SessionState::kUnknown};
 
 namespace {
-
-const char* environment_value(const char* name) {
-  size_t length = strlen(name);
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
-      return *entry + length + 1;
-    }
-  }
-  return nullptr;
-}
 
 [[noreturn]] void refuse(const char* what) {
   TextBuffer<600> text;
@@ -122,14 +113,31 @@ void read_invocation_name(char (&name)[64]) {
   copy_text(name, sizeof name, base, strlen(base));
 }
 
+// Whether `name` is one of a list with semicolons.
+bool list_has_name(const char* list, const char* name) {
+  const size_t length = strlen(name);
+  while (length > 0 && *list != '\0') {
+    const char* end = list + strcspn(list, ";");
+    if (static_cast<size_t>(end - list) == length && strncmp(list, name, length) == 0) {
+      return true;
+    }
+    list = *end == ';' ? end + 1 : end;
+  }
+  return false;
+}
+
+// By the session's settings, or by what an editor has set for this program alone.
 bool is_skipped_program() {
   const local::Section& names = session.settings->skip_processes;
-  if (names.size == 0) {
+  const char* list = environment_value("MIRRORD_SKIP_PROCESSES");
+  if (names.size == 0 && list == nullptr) {
     return false;
   }
   char invoked[64];
   read_invocation_name(invoked);
-  return section_has_name(names, session.program) || section_has_name(names, invoked);
+  return section_has_name(names, session.program) || section_has_name(names, invoked) ||
+         (list != nullptr &&
+          (list_has_name(list, session.program) || list_has_name(list, invoked)));
 }
 
 void guard_standard_descriptors() {
@@ -188,6 +196,16 @@ bool open_session() {
 
 }  // namespace
 
+const char* environment_value(const char* name) {
+  size_t length = strlen(name);
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    if (strncmp(*entry, name, length) == 0 && (*entry)[length] == '=') {
+      return *entry + length + 1;
+    }
+  }
+  return nullptr;
+}
+
 uint64_t random_key() {
   uint64_t key = 0;
   while (key == 0) {
@@ -236,6 +254,7 @@ MIRRORD_SLOW bool start_session() {
   resolve_all_originals();
   take_inherited_keys();
   take_answer_limit();
+  find_debugger_ports();
   if (!connect_at_start()) {
     report_lost_session();
   }

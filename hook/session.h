@@ -49,6 +49,9 @@ inline bool has_flag(uint32_t flag) {
   return (session.settings->flags & flag) != 0;
 }
 
+// The value of a variable of this process, or nullptr.
+const char* environment_value(const char* name);
+
 // Whether `name` is one of the NUL-terminated names of a section.
 bool section_has_name(const local::Section& section, const char* name);
 

@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -157,6 +158,50 @@ class Editors(LocalTest):
         self.assertIn("MIRRORD_RESOLVED_CONFIG", plugin.launch["environment"])
         self.check_program(plugin.launch, {"MIRRORD_DETECT_DEBUGGER_PORT": "pydevd",
                                            "MIRRORD_IGNORE_DEBUGGER_PORTS": "35000-65535"})
+
+    def launch(self):
+        path = self.config("mirrord.json", {"internal_proxy": {"idle_timeout": 2}})
+        return Plugin(self.call("ext", "-t", self.pod.target, "-f", path, env=VSCODE)).launch["environment"]
+
+    def test_a_debugger_is_reached_on_this_machine(self):
+        launch = self.launch()
+        script = ("import socket, sys\nport = sys.argv[-1].split(':')[-1]\n"
+                  "try: print(socket.create_connection(('127.0.0.1', int(port)), 10).recv(9).decode())\n"
+                  "except ConnectionRefusedError: print('refused')\n")
+        debugger = self.local_file("debugpy", script.encode())
+        with socket.create_server(("127.0.0.1", 0)) as editor:
+            port = editor.getsockname()[1]
+
+            def answer():
+                while True:
+                    try:
+                        with editor.accept()[0] as peer:
+                            peer.sendall(b"editor")
+                    except OSError:
+                        return
+            threading.Thread(target=answer, daemon=True).start()
+            for expected, extras in (
+                    ("refused", {}),  # the target's loopback
+                    ("editor", {"MIRRORD_IGNORE_DEBUGGER_PORTS": "1-2,%d-65535" % port}),
+                    ("refused", {"MIRRORD_IGNORE_DEBUGGER_PORTS": "1-2,%d" % (port ^ 1)}),
+                    ("editor", {"MIRRORD_DETECT_DEBUGGER_PORT": "debugpy"}),
+                    ("refused", {"MIRRORD_DETECT_DEBUGGER_PORT": "pydevd"}),
+                    ("editor", {"MIRRORD_DETECT_DEBUGGER_PORT": "nodeinspector",
+                                "NODE_OPTIONS": "--inspect=127.0.0.1:%d" % port})):
+                with self.subTest(extras):
+                    done = subprocess.run([sys.executable, debugger, "--connect", "127.0.0.1:%d" % port],
+                                          env={**self.env, **launch, **extras}, cwd=self.work, capture_output=True,
+                                          text=True, timeout=60, check=False)
+                    self.assertEqual((0, expected + "\n", ""), (done.returncode, done.stdout, done.stderr))
+            editor.shutdown(socket.SHUT_RDWR)
+
+    def test_an_editor_chooses_programs_to_leave_alone(self):
+        launch = self.launch()
+        for names, is_remote in (("dlv;cat", False), ("cat", False), ("cat;", False), ("ca;catt;;at", True), ("", True)):
+            with self.subTest(names):
+                done = subprocess.run(["cat", "/app/version"], capture_output=True, timeout=60, check=False,
+                                      env={**self.env, **launch, "MIRRORD_SKIP_PROCESSES": names}, cwd=self.work)
+                self.assertEqual(0 if is_remote else 1, done.returncode, done.stderr)
 
     def test_documents_of_verify_config(self):
         env = VSCODE
