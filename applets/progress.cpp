@@ -7,10 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "applets/config/load.h"
 #include "applets/json_text.h"
+#include "applets/progress_tree.h"
 #include "applets/version.h"
 
 namespace mirrord {
@@ -21,7 +24,7 @@ constexpr int kReaderPatienceMs = 60'000;
 
 // One line at a time: the output may be a pipe that a plugin reads, or be shared with others. A pipe
 // that has room takes PIPE_BUF bytes without waiting.
-void write_line(int fd, std::string_view text) {
+void write_text(int fd, std::string_view text) {
   while (!text.empty()) {
     pollfd writable{fd, POLLOUT, 0};
     const int ready = ::poll(&writable, 1, kReaderPatienceMs);
@@ -36,14 +39,46 @@ void write_line(int fd, std::string_view text) {
   }
 }
 
-// The task whose unfinished line is the terminal's last one; it is overwritten when it ends.
-const Progress* g_open_line = nullptr;
-
 std::string message_json(std::string_view message) {
   return message.empty() ? "null" : json_quoted(message);
 }
 
+// One line of JSON: {"type":"TYPE",FIELDS}.
+void write_json(std::string_view type, const std::string& fields) {
+  write_text(STDOUT_FILENO, "{\"type\":\"" + std::string(type) + "\"," + fields + "}\n");
+}
+
+bool is_set(const char* name) {
+  return !config::process_environment(name).value_or("").empty();
+}
+
+std::optional<ProgressTree> tree_for(ProgressMode mode) {
+  if (mode != ProgressMode::kStandard || ::isatty(STDERR_FILENO) != 1)
+    return std::nullopt;
+  TreeTerminal terminal = terminal_size(STDERR_FILENO);
+  const std::string kind = config::process_environment("TERM").value_or("");
+  terminal.moves = kind != "dumb" && !kind.empty();
+  terminal.has_colours = terminal.moves && !is_set("NO_COLOR");
+  return ProgressTree(terminal, [](std::string_view text) { write_text(STDERR_FILENO, text); });
+}
+
 }  // namespace
+
+struct Progress::View {
+  ProgressMode mode;
+  std::optional<ProgressTree> tree;
+  std::set<std::string, std::less<>> warnings;  // that were shown
+
+  // Without a terminal, in standard mode.
+  void plain(std::string_view text) const {
+    if (mode == ProgressMode::kStandard && !tree)
+      write_text(STDERR_FILENO, "mirrord: " + std::string(text) + "\n");
+  }
+  void simple(std::string_view text) const {
+    if (mode == ProgressMode::kSimple && !text.empty())
+      write_text(STDOUT_FILENO, std::string(text) + "\n");
+  }
+};
 
 ProgressMode progress_mode_from_environment(ProgressMode fallback) {
   constexpr std::pair<std::string_view, ProgressMode> kModes[] = {
@@ -59,50 +94,40 @@ ProgressMode progress_mode_from_environment(ProgressMode fallback) {
   return fallback;
 }
 
-Progress::Progress(ProgressMode mode, std::string_view name) : Progress(mode, name, {}, 0) {}
+Progress::Progress(ProgressMode mode, std::string_view name)
+    : Progress(std::make_shared<View>(View{mode, tree_for(mode), {}}), name, {}, 0) {}
 
-Progress::Progress(ProgressMode mode, std::string_view name, std::string_view parent, int depth)
-    : mode_(mode),
-      name_(name),
-      depth_(depth),
-      draws_(mode == ProgressMode::kStandard && ::isatty(STDERR_FILENO) == 1) {
-  start(parent);
+Progress::Progress(std::shared_ptr<View> view, std::string_view name, std::string_view parent,
+                   unsigned depth)
+    : view_(std::move(view)), name_(name), depth_(depth) {
+  if (view_->mode == ProgressMode::kJson)
+    write_json("NewTask", "\"name\":" + json_quoted(name_) + ",\"parent\":" + message_json(parent));
+  const std::string title = depth_ == 0 ? name_ + " (cli version " + kVersion + ")" : name_;
+  view_->simple(title);
+  if (view_->tree)
+    line_ = view_->tree->add(TreeMark::kOpen, depth_, title);
+  else if (depth_ > 0)
+    view_->plain(title);
 }
 
 Progress::Progress(Progress&& other) noexcept
-    : mode_(other.mode_),
+    : view_(other.view_),
       name_(std::move(other.name_)),
       depth_(other.depth_),
-      is_open_(std::exchange(other.is_open_, false)),
-      draws_(other.draws_) {
-  if (g_open_line == &other)
-    g_open_line = this;
-}
+      line_(other.line_),
+      is_open_(std::exchange(other.is_open_, false)) {}
 
 Progress::~Progress() {
   if (is_open_)
     finish(false, {});
 }
 
-void Progress::start(std::string_view parent) const {
-  if (mode_ == ProgressMode::kJson) {
-    write_line(STDOUT_FILENO, "{\"type\":\"NewTask\",\"name\":" + json_quoted(name_) +
-                                  ",\"parent\":" + message_json(parent) + "}\n");
-    return;
-  }
-  const std::string title = depth_ == 0 ? name_ + " (cli version " + kVersion + ")" : name_;
-  if (mode_ == ProgressMode::kSimple)
-    write_line(STDOUT_FILENO, title + "\n");
-  if (!draws_)
-    return;
-  std::string text = g_open_line != nullptr ? "\n" : "";
-  text.append(static_cast<std::size_t>(depth_) * 2, ' ').append("• ").append(title);
-  write_line(STDERR_FILENO, text);
-  g_open_line = this;
+ProgressMode Progress::mode() const {
+  return view_->mode;
 }
 
 Progress Progress::subtask(std::string_view name) {
-  return {mode_, name, name_, depth_ + 1};
+  return {view_, name, name_, depth_ + 1};
 }
 
 void Progress::success(std::string_view message) {
@@ -114,51 +139,59 @@ void Progress::failure(std::string_view message) {
 }
 
 void Progress::warning(std::string_view message) {
-  if (mode_ == ProgressMode::kJson)
-    write_line(STDOUT_FILENO, "{\"type\":\"Warning\",\"message\":" + json_quoted(message) + "}\n");
-  else if (mode_ == ProgressMode::kStandard && !draws_)
-    write_line(STDERR_FILENO, "mirrord: warning: " + std::string(message) + "\n");
-  else
-    line("!", message, depth_ + 1);
+  if (!view_->warnings.emplace(message).second)
+    return;
+  if (view_->mode == ProgressMode::kJson)
+    write_json("Warning", "\"message\":" + json_quoted(message));
+  view_->simple(message);
+  view_->plain("warning: " + std::string(message));
+  if (view_->tree)
+    view_->tree->add(TreeMark::kWarning, depth_ + 1, message);
 }
 
 void Progress::info(std::string_view message) {
-  if (mode_ == ProgressMode::kJson)
-    write_line(STDOUT_FILENO, "{\"type\":\"Info\",\"message\":" + json_quoted(message) + "}\n");
-  else
-    line("*", message, depth_ + 1);
+  if (view_->mode == ProgressMode::kJson)
+    write_json("Info", "\"message\":" + json_quoted(message));
+  view_->simple(message);
+  view_->plain(message);
+  if (view_->tree)
+    view_->tree->add(TreeMark::kInfo, depth_ + 1, message);
+}
+
+void Progress::ide_message(const IdeMessage& message) {
+  if (view_->mode != ProgressMode::kJson ||
+      config::process_environment("MIRRORD_PROGRESS_SUPPORT_IDE") != "true")
+    return;
+  std::string actions;
+  for (const IdeMessage::Link& link : message.links)
+    actions += (actions.empty() ? "" : ",") +
+               ("{\"kind\":\"Link\",\"label\":" + json_quoted(link.label)) +
+               ",\"link\":" + json_quoted(link.address) + "}";
+  write_json("IdeMessage", "\"message\":{\"id\":" + json_quoted(message.id) + ",\"level\":\"" +
+                               (message.is_warning ? "Warning" : "Info") + "\",\"text\":" +
+                               json_quoted(message.text) + ",\"actions\":[" + actions + "]}");
+}
+
+void Progress::leave_terminal() {
+  if (view_->tree)
+    view_->tree->settle();
 }
 
 void Progress::finish(bool succeeded, std::string_view message) {
   if (!std::exchange(is_open_, false))
     return;
-  if (mode_ == ProgressMode::kJson) {
-    write_line(STDOUT_FILENO, "{\"type\":\"FinishedTask\",\"name\":" + json_quoted(name_) +
-                                  ",\"success\":" + (succeeded ? "true" : "false") +
-                                  ",\"message\":" + message_json(message) + "}\n");
-    return;
-  }
-  if (mode_ == ProgressMode::kSimple && !message.empty())
-    write_line(STDOUT_FILENO, std::string(message) + "\n");
-  if (!draws_)
-    return;
-  if (g_open_line == this) {
-    write_line(STDERR_FILENO, "\r\x1b[2K");
-    g_open_line = nullptr;
-  }
-  line(succeeded ? "✓" : "x", message.empty() ? std::string_view(name_) : message, depth_);
-}
-
-void Progress::line(std::string_view mark, std::string_view text, int depth) const {
-  if (mode_ == ProgressMode::kSimple && (mark == "!" || mark == "*"))
-    write_line(STDOUT_FILENO, std::string(text) + "\n");
-  if (!draws_)
-    return;
-  std::string out = g_open_line != nullptr ? "\n" : "";
-  g_open_line = nullptr;
-  out.append(static_cast<std::size_t>(depth) * 2, ' ');
-  out.append(mark).append(" ").append(text).append("\n");
-  write_line(STDERR_FILENO, out);
+  if (view_->mode == ProgressMode::kJson)
+    write_json("FinishedTask", "\"name\":" + json_quoted(name_) +
+                                   ",\"success\":" + (succeeded ? "true" : "false") +
+                                   ",\"message\":" + message_json(message));
+  view_->simple(message);
+  const std::string_view shown = message.empty() ? std::string_view(name_) : message;
+  if (view_->tree)
+    view_->tree->change(line_, succeeded ? TreeMark::kDone : TreeMark::kFailed, shown);
+  else if (!succeeded && (depth_ > 0 || !message.empty()))
+    view_->plain("failed: " + std::string(shown));
+  else if (succeeded && !message.empty())
+    view_->plain(message);
 }
 
 }  // namespace mirrord

@@ -140,11 +140,22 @@ Status SessionStart::check() const {
   MIRRORD_CHECK_STATUS(refuse_http_filter(config_.network.incoming));
   for (const std::string& warning : config_.warnings)
     progress_.warning(warning);
+  const config::Target& target = config_.target;
+  if (target.kind == config::TargetKind::kKubernetes &&
+      (target.path.kind == k8s::TargetKind::kDeployment ||
+       target.path.kind == k8s::TargetKind::kRollout))
+    progress_.ide_message(
+        {.id = "multipod_warning",
+         .is_warning = true,
+         .text = target.name + " may have several pods: the session runs in one of them, and sees "
+                               "the traffic of that one only.",
+         .links = {}});
   return {};
 }
 
 Status SessionStart::start(const SessionPlan& plan) {
   if (is_in_cluster(config_)) {
+    progress_.leave_terminal();  // a credential plugin may ask there
     MIRRORD_TRY(request, cluster_request(config_));
     cluster_ = std::make_unique<k8s::AgentSessionRequest>(std::move(request));
     timings_.mark("kubeconfig");

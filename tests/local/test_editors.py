@@ -233,6 +233,19 @@ class Editors(LocalTest):
                     report = json.loads(re.search("Error: (.*)", errors)[1])
                     self.assertIn("/nonexistent/kubeconfig", report["message"])
 
+    def test_a_notice_for_the_editors_window(self):
+        path = self.config("mirrord.json", {"kubeconfig": "/nonexistent/kubeconfig"})
+        notice = ('{"type":"IdeMessage","message":{"id":"multipod_warning","level":"Warning","text":"deployment/web may have '
+                  'several pods: the session runs in one of them, and sees the traffic of that one only.","actions":[]}}')
+        calls = (("deployment/web", VSCODE, 1), ("deploy/web", JETBRAINS, 1), ("rollout/web", VSCODE, 0), ("pod/web", VSCODE, 0),
+                 ("deployment/web", {**VSCODE, "MIRRORD_PROGRESS_SUPPORT_IDE": "1"}, 0),
+                 ("deployment/web", {"MIRRORD_PROGRESS_MODE": "json"}, 0))
+        for target, env, count in calls:
+            with self.subTest((target, env)):
+                out, _ = self.call("ext", "-t", target, "-f", path, env=env, code=1)
+                self.assertEqual(count, out.split("\n").count(notice), out)
+                self.assertEqual(target.startswith("rollout") or count == 1, "IdeMessage" in out)
+
     def test_no_call_leaves_a_file_in_the_workspace(self):
         path = self.config("mirrord.json", {})
         before = read_file(path)

@@ -105,7 +105,10 @@ class Loading(LocalTest):
     """A program that runs without the hook is never silent about it."""
 
     def errors(self, *program):
-        return self.run_remote(*program, env={"MIRRORD_PROGRESS_MODE": "standard"})[1].decode()
+        """What is on standard error besides the steps of the start."""
+        lines = self.run_remote(*program, env={"MIRRORD_PROGRESS_MODE": "standard"})[1].decode().splitlines(True)
+        self.assertIn("mirrord: Ready!\n", lines)
+        return "".join(line for line in lines if "warning: " in line or lines.index("mirrord: Ready!\n") < lines.index(line))
 
     def compile(self, name, source, *flags):
         path = os.path.join(self.folder, name)

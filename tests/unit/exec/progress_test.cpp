@@ -48,6 +48,63 @@ TEST(Progress, PlainLines) {
                 ")\na \"step\"\none\ntwo\nlost\nReady!\n");
 }
 
+template <class Run>
+std::string stderr_of(Run run) {
+  testing::internal::CaptureStderr();
+  run();
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Progress, WithoutATerminalPlainLinesGoToStandardError) {
+  EXPECT_EQ(stderr_of([] { tell(ProgressMode::kStandard); }),
+            "mirrord: a \"step\"\nmirrord: one\nmirrord: warning: two\nmirrord: lost\n"
+            "mirrord: failed: lost\nmirrord: Ready!\n");
+  for (const ProgressMode mode : {ProgressMode::kOff, ProgressMode::kJson, ProgressMode::kSimple})
+    stdout_of([&] { EXPECT_EQ(stderr_of([&] { tell(mode); }), ""); });
+}
+
+TEST(Progress, AWarningIsShownOnce) {
+  const auto warn = [](ProgressMode mode) {
+    Progress root(mode, "root");
+    root.warning("the same");
+    Progress step = root.subtask("step");
+    step.warning("the same");
+    step.warning("another");
+    step.success();
+    root.success();
+  };
+  EXPECT_EQ(stderr_of([&] { warn(ProgressMode::kStandard); }),
+            "mirrord: warning: the same\nmirrord: step\nmirrord: warning: another\n");
+  EXPECT_EQ(stdout_of([&] { warn(ProgressMode::kSimple); }),
+            std::string("root (cli version ") + kVersion + ")\nthe same\nstep\nanother\n");
+}
+
+TEST(Progress, MessagesForEditorsOnlyWhereTheyAreWanted) {
+  const auto show = [](ProgressMode mode) {
+    Progress root(mode, "root");
+    root.ide_message({.id = "an_id", .is_warning = true, .text = "a \"text\"", .links = {}});
+    root.ide_message({.id = "i", .text = "t", .links = {{"one", "http://x/"}, {"two", "y"}}});
+    root.success();
+  };
+  const std::string begin = "{\"type\":\"NewTask\",\"name\":\"root\",\"parent\":null}\n";
+  const std::string end =
+      "{\"type\":\"FinishedTask\",\"name\":\"root\",\"success\":true,\"message\":null}\n";
+  unsetenv("MIRRORD_PROGRESS_SUPPORT_IDE");
+  EXPECT_EQ(stdout_of([&] { show(ProgressMode::kJson); }), begin + end);
+  setenv("MIRRORD_PROGRESS_SUPPORT_IDE", "true", 1);
+  EXPECT_EQ(
+      stdout_of([&] { show(ProgressMode::kJson); }),
+      begin +
+          R"({"type":"IdeMessage","message":{"id":"an_id","level":"Warning","text":"a \"text\"","actions":[]}})"
+          "\n"
+          R"({"type":"IdeMessage","message":{"id":"i","level":"Info","text":"t","actions":[{"kind":"Link","label":"one","link":"http://x/"},{"kind":"Link","label":"two","link":"y"}]}})"
+          "\n" +
+          end);
+  EXPECT_EQ(stdout_of([&] { show(ProgressMode::kSimple); }),
+            std::string("root (cli version ") + kVersion + ")\n");
+  unsetenv("MIRRORD_PROGRESS_SUPPORT_IDE");
+}
+
 TEST(Progress, StandardAndOffKeepStandardOutputClean) {
   EXPECT_EQ(stdout_of([] { tell(ProgressMode::kStandard); }), "");
   EXPECT_EQ(stdout_of([] { tell(ProgressMode::kOff); }), "");
