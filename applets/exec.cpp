@@ -125,7 +125,7 @@ Status Execution::start() {
   MIRRORD_CHECK_STATUS(refuse_nested());
   MIRRORD_CHECK_STATUS(check_program());
   SessionStart session(config_, progress_, timings_);
-  MIRRORD_CHECK_STATUS(session.check());
+  session.show_warnings();
   show_incoming();
   timings_.mark("program");
   SessionPlan plan;

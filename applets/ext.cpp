@@ -156,7 +156,7 @@ Status run(const config::ResolvedConfig& config, const std::string& executable,
            Progress& progress) {
   Timings timings(false);
   SessionStart session(config, progress, timings);
-  MIRRORD_CHECK_STATUS(session.check());
+  session.show_warnings();
   MIRRORD_CHECK_STATUS(session.start(plan_for(executable, progress)));
   // The program inherits from the editor, which adds to what it has. Only what is joined with values
   // of its own is taken from here.

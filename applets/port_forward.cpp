@@ -169,10 +169,6 @@ Status check_incoming(const Arguments& arguments, const config::IncomingRules& r
     return fail(ErrorCode::kConfig, "-R: `feature.network.incoming.mode` is \"off\"",
                 "Set it to \"steal\" or \"mirror\", or leave -R out.");
   }
-  if (rules.http_filter) {
-    return fail(ErrorCode::kUnsupported, "-R takes whole ports, without `http_filter`",
-                "Leave the filter out of this configuration.");
-  }
   return {};
 }
 

@@ -113,17 +113,6 @@ std::string resolved_config_text(const config::ResolvedConfig& config) {
   return base64(text + "}");
 }
 
-// Everything would be taken, not what the filter picks: better nothing.
-Status refuse_http_filter(const config::IncomingRules& rules) {
-  if (rules.mode == config::IncomingMode::kOff || !rules.http_filter)
-    return {};
-  return fail(
-      ErrorCode::kUnsupported,
-      "feature.network.incoming.http_filter: requests cannot be told apart in this version, "
-      "only whole ports be mirrored or stolen",
-      "Remove the filter to take everything, or set feature.network.incoming.mode to `off`.");
-}
-
 }  // namespace
 
 // The whole path, as the hook's rules and the program's children see it.
@@ -136,8 +125,7 @@ SessionStart::SessionStart(const config::ResolvedConfig& config, Progress& progr
                            Timings& timings)
     : config_(config), progress_(progress), timings_(timings) {}
 
-Status SessionStart::check() const {
-  MIRRORD_CHECK_STATUS(refuse_http_filter(config_.network.incoming));
+void SessionStart::show_warnings() const {
   for (const std::string& warning : config_.warnings)
     progress_.warning(warning);
   const config::Target& target = config_.target;
@@ -150,7 +138,6 @@ Status SessionStart::check() const {
          .text = target.name + " may have several pods: the session runs in one of them, and sees "
                                "the traffic of that one only.",
          .links = {}});
-  return {};
 }
 
 Status SessionStart::start(const SessionPlan& plan) {

@@ -37,8 +37,7 @@ class SessionStart {
   // All three live longer.
   SessionStart(const config::ResolvedConfig& config, Progress& progress, Timings& timings);
 
-  // Refuses what this version cannot do, and shows the configuration's warnings.
-  Status check() const;
+  void show_warnings() const;  // of the configuration, and of the target
   // Hook, settings, intproxy and agent. On an error everything that it started has ended.
   Status start(const SessionPlan& plan);
   // What a program of the session starts with, over what it inherits (NAME=value, ends with null).

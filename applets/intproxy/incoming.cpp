@@ -1,9 +1,6 @@
 // applets/intproxy/incoming.cpp — sources, subscriptions and connections of incoming traffic.
 #include "applets/intproxy/incoming.h"
 
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -49,13 +46,6 @@ int listen_errno(const proto::ResponseError& error) {
   return errno_of(error);
 }
 
-bool is_connecting(int socket) {
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  return ::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-         info.tcpi_state == TCP_SYN_SENT;
-}
-
 }  // namespace
 
 Incoming::Incoming(Session& session)
@@ -64,7 +54,11 @@ Incoming::Incoming(Session& session)
       sender_(session.agent()),
       check_timer_(session.loop()),
       tick_timer_(session.loop()),
-      input_limit_(session.loop(), session.agent(), [this] { return queued_bytes(); }) {
+      input_limit_(session.loop(), session.agent(), [this] { return queued_bytes(); }),
+      http_(session.loop(), session.agent(), *this,
+            {.warn = [this](const std::string& line) { session_.log().warn(line); },
+             .queued_more = [this](std::size_t bytes) { queued_more(bytes); },
+             .copy_lost = [this] { note_lost_copy(); }}) {
   const local::Settings* settings = session.settings();
   if (settings == nullptr || (settings->flags & local::kIncoming) == 0) {
     return;
@@ -260,7 +254,8 @@ void Incoming::refuse(std::uint16_t number, int error_number, const std::string&
   std::vector<Call> waiting = std::exchange(found->second.waiting, {});
   const bool steals = rules_.mode == config::IncomingMode::kSteal;
   const std::string line = "port " + std::to_string(number) + " of the target cannot be " +
-                           (steals ? "stolen: " : "mirrored: ") + why;
+                           (steals ? "stolen" : "mirrored") +
+                           (filter_for(rules_, number) ? " by `http_filter`: " : ": ") + why;
   if (found->second.state == Port::State::kAsking) {
     found->second.state = Port::State::kActive;  // take it back, should it still be granted
   }
@@ -285,6 +280,7 @@ void Incoming::agent_lost(const Error& /*why*/) {
     }
   }
   for_all([](Connection& connection) { connection.stream->agent_was_lost(); });
+  http_.drop_all();
 }
 
 void Incoming::agent_interrupted(Losses& losses) {
@@ -298,6 +294,7 @@ void Incoming::agent_interrupted(Losses& losses) {
       ++losses.connections;
     }
   });
+  losses.connections += http_.drop_all();
   for (auto& ids : by_agent_id_) {
     ids.clear();
   }
@@ -318,6 +315,9 @@ void Incoming::agent_restored(const AgentLink::Restored& /*restored*/, Losses& /
 // ---- connections
 
 void Incoming::on_message(Kind kind, DaemonTcp&& message) {
+  if (http_.take(kind, message)) {
+    return;
+  }
   switch (message.index()) {
     case DaemonTcp::index_of<"NewConnectionV1">:
       return open(kind, message.get<"NewConnectionV1">());
@@ -329,7 +329,8 @@ void Incoming::on_message(Kind kind, DaemonTcp&& message) {
         entry->data_came(std::move(data.bytes));
         entry = kind == Kind::kMirrored ? find(kind, data.connection_id) : nullptr;
         if (entry != nullptr && entry->queued_bytes() > kMirrorCap) {
-          give_up_slow(*entry);
+          note_lost_copy();
+          erase(*entry);
         }
       }
       return;
@@ -344,7 +345,7 @@ void Incoming::on_message(Kind kind, DaemonTcp&& message) {
     case DaemonTcp::index_of<"SubscribeResult">:
       return on_subscribed(std::move(message.get<"SubscribeResult">()));
     default:
-      session_.log().warn("an HTTP request that this version cannot deliver");
+      return;  // requests: taken above
   }
 }
 
@@ -400,7 +401,26 @@ void Incoming::open(Kind kind, const proto::NewTcpConnectionV1& connection) {
   opened.accept(std::move(socket));
 }
 
-void Incoming::give_up_slow(OutgoingEntry& entry) {
+std::vector<HttpListeners::Listener> Incoming::listeners(std::uint16_t port,
+                                                         const net::IpAddress& local,
+                                                         const net::IpAddress& remote) {
+  std::vector<Listener> result;
+  for (const Source* source : candidates(port, local, remote)) {
+    result.push_back({source->inode, source->actual, source->requested});
+  }
+  return result;
+}
+
+Result<Fd> Incoming::connect(const Listener& listener, const net::Endpoint& remote,
+                             const net::IpAddress& local) {
+  auto connected = table_->connect(listener.address, {remote, {local, listener.requested.port}});
+  if (!connected) {
+    check_soon();
+  }
+  return connected;
+}
+
+void Incoming::note_lost_copy() {
   if (lost_copies_++ == 0) {
     session_.tell_user(
         "the program reads mirrored traffic too slowly: copies of connections are cut off (further "
@@ -408,7 +428,6 @@ void Incoming::give_up_slow(OutgoingEntry& entry) {
   } else {
     session_.log().warn("mirrored connections cut off so far: " + std::to_string(lost_copies_));
   }
-  erase(entry);
 }
 
 OutgoingEntry* Incoming::find(Kind kind, proto::ConnectionId id) {
@@ -454,7 +473,7 @@ void Incoming::tick() {
 }
 
 std::size_t Incoming::queued_bytes() const {
-  std::size_t total = 0;
+  std::size_t total = http_.queued_bytes();
   for (const auto& [id, connection] : connections_) {
     total += connection.stream->queued_bytes();
   }

@@ -5,7 +5,7 @@
 // (listening_sockets.h): hooks and ended processes only say when to ask.
 //
 // Connections are those of outgoing traffic with the ends swapped (outgoing_stream.h): the agent opens
-// them, and the socket to the program is ours.
+// them, and the socket to the program is ours. Single HTTP requests are delivered by http_delivery.h.
 #pragma once
 
 #include <chrono>
@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "applets/intproxy/http_delivery.h"
 #include "applets/intproxy/incoming_table.h"
 #include "applets/intproxy/input_limit.h"
 #include "applets/intproxy/outgoing_entry.h"
@@ -25,7 +26,7 @@
 
 namespace mirrord::intproxy {
 
-class Incoming final : public Part, public OutgoingHub {
+class Incoming final : public Part, public OutgoingHub, public HttpListeners {
  public:
   explicit Incoming(Session& session);
   ~Incoming() override;
@@ -42,6 +43,12 @@ class Incoming final : public Part, public OutgoingHub {
   void unbind_agent_id(OutgoingEntry& entry, proto::ConnectionId agent_id) override;
   void erase(OutgoingEntry& entry) override;
   void queued_more(std::size_t bytes) override { input_limit_.queued_more(bytes); }
+
+  std::vector<Listener> listeners(std::uint16_t port, const net::IpAddress& local,
+                                  const net::IpAddress& remote) override;
+  Result<Fd> connect(const Listener& listener, const net::Endpoint& remote,
+                     const net::IpAddress& local) override;
+  void closing(int socket) override { table_->forget(socket); }
 
   // How long a listen may wait for the agent.
   static constexpr std::chrono::milliseconds kListenLimit{30'000};
@@ -86,7 +93,7 @@ class Incoming final : public Part, public OutgoingHub {
                                                       const net::IpAddress& local,
                                                       const net::IpAddress& remote) const;
   OutgoingEntry* find(AgentLink::Outgoing kind, proto::ConnectionId id);
-  void give_up_slow(OutgoingEntry& entry);
+  void note_lost_copy();
   [[nodiscard]] std::size_t queued_bytes() const;
   void tick();
   template <class Action>
@@ -108,6 +115,7 @@ class Incoming final : public Part, public OutgoingHub {
   bool is_ticking_ = false;
   InputLimit input_limit_;
   std::size_t lost_copies_ = 0;
+  HttpDelivery http_;
 };
 
 }  // namespace mirrord::intproxy

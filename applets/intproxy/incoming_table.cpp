@@ -43,6 +43,13 @@ net::IpAddress any_of(const net::IpAddress& like) {
 
 }  // namespace
 
+bool is_connecting(int socket) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return ::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+         info.tcpi_state == TCP_SYN_SENT;
+}
+
 Result<std::unique_ptr<IncomingTable>> IncomingTable::create(const std::string& directory,
                                                              net::IpAddress source) {
   const std::string path = directory + "/" + local::kIncomingFile;

@@ -20,6 +20,9 @@ struct IncomingOrigin {
   net::Endpoint local;
 };
 
+// The program has not accepted yet, and its queue is full.
+[[nodiscard]] bool is_connecting(int socket);
+
 class IncomingTable {
  public:
   // Makes the file in the session's directory. `source`: Settings::incoming_source.

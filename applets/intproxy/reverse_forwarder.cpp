@@ -52,7 +52,11 @@ ReverseForwarder::ReverseForwarder(net::Loop& loop, AgentLink& link,
       warn_(std::move(warn)),
       limit_(loop),
       sender_(link),
-      input_limit_(loop, link, [this] { return queued_bytes(); }) {
+      input_limit_(loop, link, [this] { return queued_bytes(); }),
+      http_(loop, link, *this,
+            {.warn = [this](const std::string& line) { warn_(line); },
+             .queued_more = [this](std::size_t bytes) { queued_more(bytes); },
+             .copy_lost = [this] { note_lost_copy(); }}) {
   link_.set_handler<"TcpSteal">(
       [this](DaemonTcp&& message) { on_message(Kind::kStolen, std::move(message)); });
   link_.set_handler<"Tcp">(
@@ -78,6 +82,17 @@ void ReverseForwarder::start(Ports ports, Done done) {
 
 void ReverseForwarder::subscribe_all() {
   for (const auto& [remote, local] : ports_) {
+    const proto::HttpFilter* filter = filter_for(rules_, remote);
+    if (filter != nullptr && !knows_filter(link_, *filter)) {
+      return settle(fail(ErrorCode::kUnsupported,
+                         "take port " + std::to_string(remote) +
+                             " of the target: the agent is too old for this kind of HTTP filter"));
+    }
+    if (filter != nullptr && rules_.mode == config::IncomingMode::kMirror &&
+        !link_.supports(proto::Gate::kMirrorHttpFilter)) {
+      warn_("the agent is too old to mirror by an HTTP filter: port " + std::to_string(remote) +
+            " is mirrored whole");
+    }
     asked_.push_back(remote);
     sender_.send(subscribe_message(rules_, link_, remote));
   }
@@ -90,9 +105,10 @@ void ReverseForwarder::on_subscribed(const proto::Res<proto::Port>& answer) {
   }
   if (!answer) {
     const bool steals = rules_.mode == config::IncomingMode::kSteal;
-    settle(fail(ErrorCode::kUnsupported, (steals ? "steal" : "mirror") + std::string(" port ") +
-                                             std::to_string(*port) +
-                                             " of the target: " + proto::describe(answer.error())));
+    settle(fail(ErrorCode::kUnsupported,
+                (steals ? "steal" : "mirror") + std::string(" port ") + std::to_string(*port) +
+                    " of the target" + (filter_for(rules_, *port) ? " by `http_filter`" : "") +
+                    ": " + proto::describe(answer.error())));
   } else if (asked_.empty()) {
     settle({});
   }
@@ -119,6 +135,7 @@ void ReverseForwarder::agent_interrupted() {
     }
   }
   by_agent_id_.clear();
+  http_.drop_all();
 }
 
 void ReverseForwarder::agent_restored() {
@@ -128,6 +145,9 @@ void ReverseForwarder::agent_restored() {
 // ---- connections
 
 void ReverseForwarder::on_message(Kind kind, DaemonTcp&& message) {
+  if (http_.take(kind, message)) {
+    return;
+  }
   switch (message.index()) {
     case DaemonTcp::index_of<"NewConnectionV1">:
       return open(kind, message.get<"NewConnectionV1">());
@@ -142,7 +162,7 @@ void ReverseForwarder::on_message(Kind kind, DaemonTcp&& message) {
       entry->data_came(std::move(data.bytes));
       entry = kind == Kind::kMirrored ? find(data.connection_id) : nullptr;
       if (entry != nullptr && entry->queued_bytes() > kMirrorCap) {
-        warn_("mirrored traffic is read too slowly: a copy of a connection is cut off");
+        note_lost_copy();
         erase(*entry);
       }
       return;
@@ -157,7 +177,7 @@ void ReverseForwarder::on_message(Kind kind, DaemonTcp&& message) {
     case DaemonTcp::index_of<"SubscribeResult">:
       return on_subscribed(message.get<"SubscribeResult">());
     default:
-      return;  // requests come only to those who asked by a filter
+      return;  // requests: taken above
   }
 }
 
@@ -184,6 +204,26 @@ void ReverseForwarder::open(Kind kind, const proto::NewTcpConnectionV1& connecti
   opened.accept(std::move(*socket));
 }
 
+void ReverseForwarder::note_lost_copy() {
+  warn_("mirrored traffic is read too slowly: a copy of a connection is cut off");
+}
+
+std::vector<HttpListeners::Listener> ReverseForwarder::listeners(std::uint16_t port,
+                                                                 const net::IpAddress& /*local*/,
+                                                                 const net::IpAddress& /*remote*/) {
+  const auto found = ports_.find(port);
+  if (found == ports_.end()) {
+    return {};
+  }
+  const net::Endpoint here{net::IpAddress::v4(127, 0, 0, 1), found->second};
+  return {{port, here, here}};
+}
+
+Result<Fd> ReverseForwarder::connect(const Listener& listener, const net::Endpoint& /*remote*/,
+                                     const net::IpAddress& /*local*/) {
+  return connect_here(listener.address.port);
+}
+
 OutgoingEntry* ReverseForwarder::find(proto::ConnectionId id) {
   const auto found = by_agent_id_.find(id);
   return found == by_agent_id_.end() ? nullptr : found->second;
@@ -206,7 +246,7 @@ void ReverseForwarder::erase(OutgoingEntry& entry) {
 }
 
 std::size_t ReverseForwarder::queued_bytes() const {
-  std::size_t total = 0;
+  std::size_t total = http_.queued_bytes();
   for (const auto& [id, connection] : connections_) {
     total += connection->queued_bytes();
   }

@@ -14,6 +14,7 @@
 
 #include "applets/config/config.h"
 #include "applets/intproxy/agent_link.h"
+#include "applets/intproxy/http_delivery.h"
 #include "applets/intproxy/input_limit.h"
 #include "applets/intproxy/outgoing_entry.h"
 #include "applets/intproxy/outgoing_stream.h"
@@ -23,7 +24,7 @@
 
 namespace mirrord::intproxy {
 
-class ReverseForwarder final : public OutgoingHub {
+class ReverseForwarder final : public OutgoingHub, public HttpListeners {
  public:
   using Warn = std::move_only_function<void(const std::string& line)>;
   using Done = std::move_only_function<void(Status)>;
@@ -51,6 +52,12 @@ class ReverseForwarder final : public OutgoingHub {
   void erase(OutgoingEntry& entry) override;
   void queued_more(std::size_t bytes) override { input_limit_.queued_more(bytes); }
 
+  std::vector<Listener> listeners(std::uint16_t port, const net::IpAddress& local,
+                                  const net::IpAddress& remote) override;
+  Result<Fd> connect(const Listener& listener, const net::Endpoint& remote,
+                     const net::IpAddress& local) override;
+  void closing(int /*socket*/) override {}
+
   static constexpr std::chrono::milliseconds kLimit{30'000};
   // A mirrored connection that has left this much unread is given up.
   static constexpr std::size_t kMirrorCap = 8 << 20;
@@ -62,6 +69,7 @@ class ReverseForwarder final : public OutgoingHub {
   void settle(Status outcome);
   void open(AgentLink::Outgoing kind, const proto::NewTcpConnectionV1& connection);
   OutgoingEntry* find(proto::ConnectionId id);
+  void note_lost_copy();
   [[nodiscard]] std::size_t queued_bytes() const;
 
   net::Loop& loop_;
@@ -78,6 +86,7 @@ class ReverseForwarder final : public OutgoingHub {
   std::unordered_map<proto::ConnectionId, OutgoingEntry*> by_agent_id_;
   proto::ReceiveBuffer buffer_;
   InputLimit input_limit_;
+  HttpDelivery http_;
 };
 
 }  // namespace mirrord::intproxy

@@ -159,10 +159,12 @@ class Incoming(LocalTest):
         self.serve({"mode": "steal", "ignore_ports": [self.port]})
         self.assertEqual("target", self.who())
 
-    def test_filters_are_refused_before_anything_is_taken(self):
+    def test_nothing_is_taken_whole_where_a_filter_cannot_be_had(self):
         config = {"feature": {"network": {"incoming": {"mode": "steal", "http_filter": {"header_filter": "x: y"}}}}}
-        _, errors = self.run_remote("true", target="process/%d" % self.target.pid, config=config, status=1)
-        self.assertIn(b"http_filter", errors)
+        _, errors = self.run_remote(python_with(), self.app("incoming_server.py"), "local", str(self.port),
+                                    target="process/%d" % self.target.pid, config=config, status=1)
+        self.assertIn(b"port %d of the target cannot be stolen by `http_filter`" % self.port, errors)
+        self.assertEqual("target", self.who())
 
     def test_another_port_of_the_program(self):
         port = free_port()

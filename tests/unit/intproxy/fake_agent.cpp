@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 
 #include "proto/codec.h"
 #include "proto/errors.h"
@@ -79,6 +80,25 @@ void FakeAgent::stop_listening() {
 void FakeAgent::say_close(const std::string& reason) {
   auto message = proto::DaemonMessage::make<"Close">();
   message.get<"Close">() = reason;
+  say(message);
+}
+
+std::optional<proto::LayerTcpSteal> FakeAgent::hear_steal() {
+  for (int i = 0; i < 1000; ++i) {
+    {
+      const auto guard = lock();
+      if (!steal_messages_.empty()) {
+        proto::LayerTcpSteal message = std::move(steal_messages_.front());
+        steal_messages_.pop_front();
+        return message;
+      }
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return std::nullopt;
+}
+
+void FakeAgent::say(const proto::DaemonMessage& message) {
   proto::Bytes bytes;
   [[maybe_unused]] const auto encoded = proto::encode(message, bytes);
   ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -239,6 +259,15 @@ void FakeAgent::handle(proto::ClientMessage&& message) {
     variables.emplace_back("REMOTE", "yes");
     response.get<"GetEnvVarsResponse">() = std::move(variables);
     send(std::move(response));
+    return;
+  }
+  if (auto* steal = message.get_if<"TcpSteal">()) {
+    if (const auto* type = steal->get_if<"PortSubscribe">()) {
+      const auto* filtered = type->get_if<"FilteredHttpEx">();
+      send(proto::DaemonMessage::make<"TcpSteal">(proto::DaemonTcp::make<"SubscribeResult">(
+          filtered != nullptr ? filtered->port : type->get<"All">())));
+    }
+    steal_messages_.push_back(std::move(*steal));
     return;
   }
   auto* request = message.get_if<"FileRequest">();

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -46,6 +47,10 @@ class FakeAgent {
   void speak_version(const std::string& version);         // to clients that come from now on
   void stop_listening();
   void say_close(const std::string& reason);
+  void say(const proto::DaemonMessage& message);
+  // What has come about stolen traffic, in order; nothing after five seconds. Every subscription is
+  // granted.
+  std::optional<proto::LayerTcpSteal> hear_steal();
   Fd take_client_end() { return std::move(client_end_); }
   std::unique_lock<std::mutex> lock() { return std::unique_lock(mutex_); }
   void add(const std::string& path, FakeFile file);
@@ -113,6 +118,7 @@ class FakeAgent {
   bool is_mute_ = false;
   bool is_pinging_ = true;
   std::vector<std::string> names_;
+  std::deque<proto::LayerTcpSteal> steal_messages_;
   std::atomic<int> round_trips_ = 0;
   std::atomic<std::size_t> requests_ = 0;
   proto::Bytes output_;
