@@ -52,6 +52,14 @@ Result<net::http::RequestHead> request_head(const proto::HttpMethod& method,
   return head;
 }
 
+net::http::ResponseHead response_head(proto::HttpStatus status, proto::HttpVersion version,
+                                      const proto::HttpHeaders& headers) {
+  return {.status = status.code,
+          .reason = std::string(net::http::reason_phrase(status.code)),
+          .version = from_wire(version).value_or(Version::kHttp11),
+          .headers = from_wire(headers)};
+}
+
 net::http::Headers from_wire(const proto::HttpHeaders& headers) {
   net::http::Headers fields;
   std::size_t count = 0;

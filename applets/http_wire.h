@@ -19,6 +19,12 @@ namespace mirrord {
                                                           proto::HttpVersion version,
                                                           const proto::HttpHeaders& headers);
 
+// An answer as one writes it to a client. What cannot be written is the writer's to refuse; a version that cannot
+// be is taken for HTTP/1.1, of which any other is made.
+[[nodiscard]] net::http::ResponseHead response_head(proto::HttpStatus status,
+                                                    proto::HttpVersion version,
+                                                    const proto::HttpHeaders& headers);
+
 [[nodiscard]] net::http::Headers from_wire(const proto::HttpHeaders& headers);
 [[nodiscard]] proto::HttpHeaders to_wire(const net::http::Headers& headers);
 [[nodiscard]] proto::HttpVersion to_wire(net::http::Version version);

@@ -174,7 +174,7 @@ std::size_t HttpDelivery::drop_all() {
     stolen += first.request().id.kind == Kind::kStolen ? 1 : 0;
     first.drop();
   }
-  std::vector<std::shared_ptr<HttpProgram>> left;
+  std::vector<std::shared_ptr<net::http::ClientStream>> left;
   for (const auto& [program, connection] : connections_) {
     left.push_back(connection.program);
   }
@@ -211,8 +211,8 @@ std::span<std::byte> HttpDelivery::input_space() {
   return input_;
 }
 
-Result<std::shared_ptr<HttpProgram>> HttpDelivery::program_for(const HttpExchange& exchange,
-                                                               bool needs_fresh) {
+Result<std::shared_ptr<net::http::ClientStream>> HttpDelivery::program_for(
+    const HttpExchange& exchange, bool needs_fresh) {
   const HttpExchange::Request& request = exchange.request();
   const Protocol protocol =
       request.head->version == net::http::Version::kHttp2 ? Protocol::kHttp2 : Protocol::kHttp1;
@@ -234,8 +234,8 @@ Result<std::shared_ptr<HttpProgram>> HttpDelivery::program_for(const HttpExchang
       continue;
     }
     const bool is_connected = !is_connecting(socket->get());
-    auto program =
-        std::make_shared<HttpProgram>(loop_, *this, std::move(*socket), protocol, request.remote);
+    auto program = std::make_shared<net::http::ClientStream>(loop_, *this, std::move(*socket),
+                                                             protocol, request.remote);
     program->since_ms = loop_.now_ms();
     program->is_connected = is_connected;
     Connection& added =
@@ -250,19 +250,19 @@ Result<std::shared_ptr<HttpProgram>> HttpDelivery::program_for(const HttpExchang
 }
 
 // The one that shows the very port of the client is best; else the one used last, which lives longest.
-std::shared_ptr<HttpProgram> HttpDelivery::take_available(const Key& key,
-                                                          std::uint16_t remote_port) {
+std::shared_ptr<net::http::ClientStream> HttpDelivery::take_available(const Key& key,
+                                                                      std::uint16_t remote_port) {
   while (true) {
     const auto found = available_.find(key);
     if (found == available_.end()) {
       return nullptr;
     }
     auto& programs = found->second;
-    auto place = std::ranges::find(programs, remote_port,
-                                   [](const HttpProgram* one) { return one->peer().port; });
-    HttpProgram* program = place != programs.end() ? *place : programs.back();
+    auto place = std::ranges::find(
+        programs, remote_port, [](const net::http::ClientStream* one) { return one->peer().port; });
+    net::http::ClientStream* program = place != programs.end() ? *place : programs.back();
     Connection& connection = connections_.at(program);
-    const std::shared_ptr<HttpProgram> chosen = connection.program;
+    const std::shared_ptr<net::http::ClientStream> chosen = connection.program;
     if (!chosen->can_request()) {
       make_unavailable(connection);  // is_ready() says when it can again
     } else if (chosen->is_idle() && !chosen->is_still_open()) {
@@ -294,14 +294,14 @@ void HttpDelivery::make_unavailable(Connection& connection) {
   }
 }
 
-void HttpDelivery::is_ready(HttpProgram& program) {
+void HttpDelivery::is_ready(net::http::ClientStream& program) {
   if (const auto found = connections_.find(&program); found != connections_.end()) {
     program.since_ms = loop_.now_ms();
     make_available(found->second);
   }
 }
 
-void HttpDelivery::is_over(HttpProgram& program) {
+void HttpDelivery::is_over(net::http::ClientStream& program) {
   const auto found = connections_.find(&program);
   if (found == connections_.end()) {
     return;
@@ -333,7 +333,7 @@ void HttpDelivery::watch() {
 
 void HttpDelivery::tick() {
   const std::uint64_t now = loop_.now_ms();
-  std::vector<std::shared_ptr<HttpProgram>> programs;
+  std::vector<std::shared_ptr<net::http::ClientStream>> programs;
   for (const auto& [program, connection] : connections_) {
     programs.push_back(connection.program);
   }

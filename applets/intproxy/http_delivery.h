@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "applets/intproxy/http_exchange.h"
-#include "applets/intproxy/http_program.h"
+#include "net/http/client_stream.h"
 #include "net/loop.h"
 
 namespace mirrord::intproxy {
@@ -38,7 +38,7 @@ class HttpListeners {
 
 // Connections are kept for the next requests of the same client address to the same listener, for some
 // seconds. One of HTTP/2 carries many requests at once.
-class HttpDelivery final : public HttpProgram::Owner {
+class HttpDelivery final : public net::http::ClientStream::Owner {
  public:
   struct Handlers {
     std::move_only_function<void(const std::string& line)> warn;
@@ -61,7 +61,8 @@ class HttpDelivery final : public HttpProgram::Owner {
   [[nodiscard]] AgentLink& agent() { return link_; }
   [[nodiscard]] std::uint64_t now_ms() const { return loop_.now_ms(); }
   // A connection for its request: one that is there, unless it `needs_fresh`, else another.
-  Result<std::shared_ptr<HttpProgram>> program_for(const HttpExchange& exchange, bool needs_fresh);
+  Result<std::shared_ptr<net::http::ClientStream>> program_for(const HttpExchange& exchange,
+                                                               bool needs_fresh);
   void erase(HttpExchange& exchange);
   void warn(const std::string& line) { handlers_.warn(line); }
   void queued_more(std::size_t bytes) { handlers_.queued_more(bytes); }
@@ -82,22 +83,23 @@ class HttpDelivery final : public HttpProgram::Owner {
     friend auto operator<=>(const Key&, const Key&) = default;
   };
   struct Connection {
-    std::shared_ptr<HttpProgram> program;
+    std::shared_ptr<net::http::ClientStream> program;
     Key key;
     bool is_available;  // in available_
   };
 
   std::span<std::byte> input_space() override;
-  void is_ready(HttpProgram& program) override;
+  void is_ready(net::http::ClientStream& program) override;
   void closing(int socket) override { listeners_.closing(socket); }
-  void is_over(HttpProgram& program) override;
+  void is_over(net::http::ClientStream& program) override;
 
   bool take_request(AgentLink::Outgoing kind, proto::DaemonTcp& message);
   bool take_chunked(AgentLink::Outgoing kind, proto::ChunkedRequest& message);
   void begin(HttpExchange::Request&& request, HttpExchange::Frames&& frames, bool is_last);
   template <class Action>
   bool for_all_of(AgentLink::Outgoing kind, proto::ConnectionId connection, Action action);
-  std::shared_ptr<HttpProgram> take_available(const Key& key, std::uint16_t remote_port);
+  std::shared_ptr<net::http::ClientStream> take_available(const Key& key,
+                                                          std::uint16_t remote_port);
   void make_available(Connection& connection);
   void make_unavailable(Connection& connection);
   void bury();
@@ -110,11 +112,11 @@ class HttpDelivery final : public HttpProgram::Owner {
   Handlers handlers_;
   std::vector<std::byte> input_;
   std::map<HttpExchange::Id, std::unique_ptr<HttpExchange>> exchanges_;
-  std::unordered_map<const HttpProgram*, Connection> connections_;
-  std::map<Key, std::vector<HttpProgram*>> available_;
+  std::unordered_map<const net::http::ClientStream*, Connection> connections_;
+  std::map<Key, std::vector<net::http::ClientStream*>> available_;
   // Until the loop's next turn: their own calls may be running.
   std::vector<std::unique_ptr<HttpExchange>> ended_exchanges_;
-  std::vector<std::shared_ptr<HttpProgram>> ended_connections_;
+  std::vector<std::shared_ptr<net::http::ClientStream>> ended_connections_;
   bool is_burying_ = false;
   net::Timer timer_;
   bool is_ticking_ = false;

@@ -210,7 +210,7 @@ void HttpExchange::drop() {
 
 // ---- from the program
 
-void HttpExchange::response(ResponseHead&& head, BodyStart start) {
+void HttpExchange::answer(ResponseHead&& head, BodyStart start) {
   forget_replay();
   has_answer_ = true;
   is_tunnel_ = head.status == 101;
@@ -219,11 +219,11 @@ void HttpExchange::response(ResponseHead&& head, BodyStart start) {
   pending_.append(start.bytes);
 }
 
-void HttpExchange::body(std::span<const std::byte> bytes) {
+void HttpExchange::answer_body(std::span<const std::byte> bytes) {
   pending_.append(bytes);
 }
 
-void HttpExchange::body_end(Headers&& trailers) {
+void HttpExchange::answer_end(Headers&& trailers) {
   if (is_tunnel_) {
     has_program_ended_ = true;
     return;

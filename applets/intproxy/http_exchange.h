@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "applets/intproxy/agent_link.h"
-#include "applets/intproxy/http_program.h"
 #include "net/address.h"
+#include "net/http/client_stream.h"
 #include "net/http/message.h"
 #include "proto/hints.h"
 #include "proto/tcp.h"
@@ -24,7 +24,7 @@ class HttpDelivery;
 // The answer goes back in the most capable form that the agent's version knows: in pieces while it comes,
 // else whole. It leaves out 1xx heads: agents say "100 Continue" by themselves. After a 101 the request's
 // connection carries raw bytes. A mirrored request's answer goes nowhere.
-class HttpExchange final : public HttpProgram::User {
+class HttpExchange final : public net::http::ClientStream::User {
  public:
   struct Id {
     AgentLink::Outgoing kind;  // kStolen or kMirrored: ids of their own
@@ -73,9 +73,9 @@ class HttpExchange final : public HttpProgram::User {
   static constexpr std::size_t kWholeAnswerCap = 64 << 20;
 
  private:
-  void response(net::http::ResponseHead&& head, net::http::BodyStart start) override;
-  void body(std::span<const std::byte> bytes) override;
-  void body_end(net::http::Headers&& trailers) override;
+  void answer(net::http::ResponseHead&& head, net::http::BodyStart start) override;
+  void answer_body(std::span<const std::byte> bytes) override;
+  void answer_end(net::http::Headers&& trailers) override;
   void batch_ended() override;
   void failed(net::http::Failure&& failure) override;
   void drained() override;
@@ -103,7 +103,7 @@ class HttpExchange final : public HttpProgram::User {
   HttpDelivery& hub_;
   AgentLink::Sender sender_;
   Request request_;
-  std::shared_ptr<HttpProgram> program_;
+  std::shared_ptr<net::http::ClientStream> program_;
   net::http::ExchangeId exchange_ = 0;
 
   // The request.

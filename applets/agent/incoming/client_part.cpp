@@ -3,9 +3,30 @@
 
 #include <utility>
 
+#include "applets/agent/incoming/http_request.h"
+#include "applets/agent/incoming/stolen_request.h"
+#include "proto/hints.h"
 #include "proto/version.h"
 
 namespace mirrord::agent {
+namespace {
+
+// Warnings about filters of this much time are one.
+constexpr std::uint64_t kWarningPauseMs = 10'000;
+
+proto::ConnectionId connection_of(const proto::ChunkedResponse& response) {
+  using proto::ChunkedResponse;
+  switch (response.index()) {
+    case ChunkedResponse::index_of<"Start">:
+      return response.get<"Start">().connection_id;
+    case ChunkedResponse::index_of<"Body">:
+      return response.get<"Body">().connection_id;
+    default:
+      return response.get<"Error">().connection_id;
+  }
+}
+
+}  // namespace
 
 using proto::DaemonMessage;
 using proto::DaemonTcp;
@@ -43,11 +64,17 @@ void IncomingClient::leave() {
     incoming->forget(*this);
   stolen_.reset_all();
   copies_.clear();
+  for (const auto& [id, request] : std::exchange(requests_, {}))
+    request->client_gone();
   mirror_.end_all();
 }
 
 void IncomingClient::on_drained() {
   stolen_.on_drained();
+  for (const proto::ConnectionId id : std::exchange(waiting_requests_, {})) {
+    if (StolenRequest* waiting = request(id))
+      waiting->client_drained();
+  }
   mirror_.on_drained();
 }
 
@@ -91,7 +118,7 @@ void IncomingClient::handle(proto::LayerTcpSteal&& message) {
       return;
     case Message::index_of<"ConnectionUnsubscribe">: {
       const proto::ConnectionId id = message.get<"ConnectionUnsubscribe">();
-      if (!stolen_.take_hint(SocketKind::kTcp, id))
+      if (take_turn_away(id) || !stolen_.take_hint(SocketKind::kTcp, id))
         return;
       copies_.erase(id);
       // One whose data have ended has come to its end; anything else was broken off.
@@ -104,13 +131,54 @@ void IncomingClient::handle(proto::LayerTcpSteal&& message) {
     }
     case Message::index_of<"Data">: {
       auto& data = message.get<"Data">();
+      if (StolenRequest* tunnel = request(data.connection_id))
+        return tunnel->data(std::move(data.bytes));
       return stolen_.write(SocketKind::kTcp, data.connection_id, std::move(data.bytes));
     }
-    case Message::index_of<"HttpResponse">:
-    case Message::index_of<"HttpResponseFramed">:
-    case Message::index_of<"HttpResponseChunked">:
+    case Message::index_of<"HttpResponse">: {
+      auto& response = message.get<"HttpResponse">();
+      if (StolenRequest* asked = request(response.connection_id))
+        asked->take(std::move(response));
       return;
+    }
+    case Message::index_of<"HttpResponseFramed">: {
+      auto& response = message.get<"HttpResponseFramed">();
+      if (StolenRequest* asked = request(response.connection_id))
+        asked->take(std::move(response));
+      return;
+    }
+    case Message::index_of<"HttpResponseChunked">: {
+      auto& response = message.get<"HttpResponseChunked">();
+      if (StolenRequest* asked = request(connection_of(response)))
+        asked->take(std::move(response));
+      return;
+    }
   }
+}
+
+StolenRequest* IncomingClient::request(proto::ConnectionId id) const {
+  const auto found = requests_.find(id);
+  return found == requests_.end() ? nullptr : found->second;
+}
+
+// False: it is not about a request.
+bool IncomingClient::take_turn_away(proto::ConnectionId id) {
+  StolenRequest* subject = request(proto::without_hint(id));
+  if (subject == nullptr)
+    return false;
+  switch (proto::hint_of(id)) {
+    case proto::Hint::kPause:
+      subject->hold(true);
+      break;
+    case proto::Hint::kResume:
+      subject->hold(false);
+      break;
+    case proto::Hint::kReset:
+    case proto::Hint::kNone:
+      subject->turned_away();
+      break;
+  }
+  return true;
 }
 
 void IncomingClient::subscribe(IncomingMode mode, proto::Port port,
@@ -123,11 +191,6 @@ void IncomingClient::subscribe(IncomingMode mode, proto::Port port,
   auto place = std::make_shared<std::optional<proto::Res<proto::Port>>>();
   answers_[static_cast<std::size_t>(mode)].in_order.push_back(place);
   if (incoming_ == nullptr) {  // our own client listens on its machine only, and goes on
-    *place = std::unexpected(proto::ResponseError::make<"NotImplemented">());
-    return answer(mode);
-  }
-  if (filter) {
-    // Connections are not taken apart into requests yet, and unfiltered traffic is not what was asked for.
     *place = std::unexpected(proto::ResponseError::make<"NotImplemented">());
     return answer(mode);
   }
@@ -180,6 +243,49 @@ std::unique_ptr<MirrorCopy> IncomingClient::mirror(const Origin& origin) {
   auto copy = mirror_.open();
   copy->send(announcement(copy->id(), origin), 0);
   return copy;
+}
+
+// ---- requests
+
+bool IncomingClient::takes_unfiltered_requests() const {
+  return proto::satisfies(link_.version(), proto::Gate::kModeAgnosticHttpRequests);
+}
+
+bool IncomingClient::takes(const net::http::RequestHead& head, bool is_filtered) const {
+  if (!is_filtered)
+    return takes_unfiltered_requests();
+  return !net::http::asks_upgrade(head) ||
+         proto::satisfies(link_.version(), proto::Gate::kHttpFilteredUpgrade);
+}
+
+std::unique_ptr<RequestHandler> IncomingClient::steal_request(HttpRequest& stolen) {
+  const proto::ConnectionId id = next_stolen_++;
+  auto handler = std::make_unique<StolenRequest>(*this, id, stolen);
+  requests_.emplace(id, handler.get());
+  return handler;
+}
+
+std::unique_ptr<MirrorCopy> IncomingClient::mirror_request(const net::http::RequestHead& head,
+                                                           const Origin& origin,
+                                                           BodyFrames&& frames, bool is_last) {
+  std::size_t size = 0;
+  for (const auto& frame : frames) {
+    if (const auto* data = frame.get_if<"Data">())
+      size += data->size();
+  }
+  auto copy = mirror_.open();
+  copy->send(
+      request_start(RequestForm::kChunkedV2, copy->id(), head, origin, std::move(frames), is_last),
+      size);
+  return copy;
+}
+
+void IncomingClient::filter_gave_up(proto::Port port) {
+  if (link_.loop().now_ms() < next_gave_up_warning_ms_)
+    return;
+  next_gave_up_warning_ms_ = link_.loop().now_ms() + kWarningPauseMs;
+  link_.log_warning("the HTTP filter for port " + std::to_string(port) +
+                    " takes too long to decide about some requests: they count as not picked");
 }
 
 void IncomingClient::refused(proto::Port port, const Error& error) {

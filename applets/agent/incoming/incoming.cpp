@@ -6,10 +6,14 @@
 #include <utility>
 
 #include "applets/agent/incoming/client_part.h"
+#include "applets/agent/incoming/detection.h"
+#include "applets/agent/incoming/http_connection.h"
 #include "proto/errors.h"
 
 namespace mirrord::agent {
 namespace {
+
+constexpr std::chrono::milliseconds kSweepPeriod{2000};
 
 // The text is the point: whoever subscribes has to do something about it.
 proto::ResponseError to_wire(const Error& error) {
@@ -26,7 +30,10 @@ proto::ResponseError to_wire(const Error& error) {
 }  // namespace
 
 Incoming::Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector)
-    : loop_(loop), settings_(settings), make_redirector_(std::move(make_redirector)) {}
+    : loop_(loop),
+      settings_(settings),
+      make_redirector_(std::move(make_redirector)),
+      sweep_(loop) {}
 
 Incoming::~Incoming() {
   *alive_ = false;
@@ -56,8 +63,18 @@ void Incoming::displace(Port& port, proto::Port number, const IncomingClient& cl
 
 void Incoming::subscribe(IncomingClient& client, IncomingMode mode, proto::Port number,
                          std::optional<proto::HttpFilter> filter, Subscribed done) {
-  Port& port = ports_[number];
   const bool is_filtered = filter.has_value();
+  std::optional<CompiledHttpFilter> compiled;
+  if (is_filtered) {
+    auto outcome = CompiledHttpFilter::compile(*filter);
+    if (!outcome) {
+      return loop_.defer([error = to_wire(outcome.error()), done = std::move(done)]() mutable {
+        done(std::unexpected(std::move(error)));
+      });
+    }
+    compiled = std::move(*outcome);
+  }
+  Port& port = ports_[number];
   if (mode == IncomingMode::kSteal) {
     if (settings_.on_concurrent_steal == OnConcurrentSteal::kRefuse &&
         has_conflict(port, client, is_filtered)) {
@@ -71,9 +88,9 @@ void Incoming::subscribe(IncomingClient& client, IncomingMode mode, proto::Port 
     return other.client == &client && other.mode == mode;
   });
   if (own != port.subscriptions.end())
-    own->filter = std::move(filter);  // and keeps its place in the order
+    own->filter = std::move(compiled);  // and keeps its place in the order
   else
-    port.subscriptions.push_back({&client, mode, std::move(filter)});
+    port.subscriptions.push_back({&client, mode, std::move(compiled)});
   port.waiting.push_back(std::move(done));
   adjust(number);
 }
@@ -196,13 +213,55 @@ void Incoming::cut_established(proto::Port number, Port& port) {
 void Incoming::accepted(Redirected connection) {
   const auto peer = net::Endpoint::from_sockaddr(connection.peer);
   const auto destination = net::Endpoint::from_sockaddr(connection.destination);
-  if (peer && destination) {
-    route(std::move(connection.socket),
-          {*peer, *destination, proto::IncomingTrafficTransportType::make<"Tcp">()});
-  }
+  if (!peer || !destination)
+    return;
+  const Origin origin{*peer, *destination, proto::IncomingTrafficTransportType::make<"Tcp">()};
+  if (has_filters(destination->port))
+    detect(std::move(connection.socket), origin);
+  else
+    route(std::move(connection.socket), origin, net::http::Protocol::kDetect);
 }
 
-void Incoming::route(Fd socket, Origin origin) {
+bool Incoming::has_filters(proto::Port number) const {
+  const auto port = ports_.find(number);
+  return port != ports_.end() &&
+         std::ranges::any_of(port->second.subscriptions, [](const Subscription& subscription) {
+           return subscription.filter.has_value();
+         });
+}
+
+// Only where a filter needs it: protocols in which the server speaks first wait here in vain.
+void Incoming::detect(Fd socket, const Origin& origin) {
+  const auto protocol = [](HttpDetection::Detected what) {
+    switch (what) {
+      case HttpDetection::Detected::kHttp1:
+        return net::http::Protocol::kHttp1;
+      case HttpDetection::Detected::kHttp2:
+        return net::http::Protocol::kHttp2;
+      case HttpDetection::Detected::kNeedsMore:
+      case HttpDetection::Detected::kOther:
+        break;
+    }
+    return net::http::Protocol::kDetect;  // it is something else
+  };
+  auto detection =
+      std::make_unique<HttpDetection>(loop_, std::move(socket), settings_.detection_timeout);
+  const std::uint64_t id = next_id_++;
+  const auto known =
+      detection->start([this, id, origin, protocol](Fd taken, HttpDetection::Detected what) {
+        undetected_.erase(id);
+        route(std::move(taken), origin, protocol(what));
+      });
+  if (known)
+    route(detection->take_socket(), origin, protocol(*known));
+  else
+    undetected_.emplace(id, std::move(detection));
+}
+
+// `protocol`: kDetect for what is not HTTP, or need not be taken apart.
+void Incoming::route(Fd socket, const Origin& origin, net::http::Protocol protocol) {
+  const bool is_http =
+      protocol != net::http::Protocol::kDetect && has_filters(origin.destination.port);
   PassThrough::Copies copies;
   IncomingClient* stealer = nullptr;
   if (const auto port = ports_.find(origin.destination.port); port != ports_.end()) {
@@ -215,7 +274,9 @@ void Incoming::route(Fd socket, Origin origin) {
         stealer = subscription.client;
     }
   }
-  if (stealer != nullptr)
+  if (is_http && (stealer == nullptr || stealer->takes_unfiltered_requests()))
+    serve(std::move(socket), origin, protocol, std::move(copies));
+  else if (stealer != nullptr)
     stealer->steal(std::move(socket), origin, std::move(copies));
   else
     pass_through(std::move(socket), origin, std::move(copies));
@@ -232,6 +293,70 @@ void Incoming::pass_through(Fd socket, const Origin& origin, PassThrough::Copies
   passed_.emplace(
       id, std::make_unique<PassThrough>(loop_, *redirector_, buffer_, std::move(socket),
                                         origin.destination, Fd(), std::move(copies), ended));
+}
+
+void Incoming::serve(Fd socket, const Origin& origin, net::http::Protocol protocol,
+                     PassThrough::Copies copies) {
+  const std::uint64_t id = next_id_++;
+  const auto ended = [this, id, alive = alive_] {
+    loop_.defer([this, id, alive] {
+      if (*alive)
+        http_.erase(id);
+    });
+  };
+  http_.emplace(
+      id, std::make_unique<HttpConnection>(loop_, *this, *redirector_, buffer_, std::move(socket),
+                                           origin, protocol, std::move(copies), ended));
+  if (!std::exchange(is_sweeping_, true)) {
+    sweep_.start_repeating(kSweepPeriod, [this] {
+      const std::uint64_t now = loop_.now_ms();
+      for (const auto& [key, connection] : http_)
+        connection->tick(now);
+      if (http_.empty()) {
+        sweep_.stop();
+        is_sweeping_ = false;
+      }
+    });
+  }
+}
+
+// ---- requests
+
+// Mirrors without a filter have the connection's bytes already.
+Incoming::Choice Incoming::choose(proto::Port number, const net::http::RequestHead& head,
+                                  const std::optional<Body>& body) const {
+  using Verdict = CompiledHttpFilter::Verdict;
+  Choice choice;
+  const auto port = ports_.find(number);
+  if (port == ports_.end())
+    return choice;
+  // The kubelet asks the target how it is, whatever a filter says: a wrong answer would end the pod.
+  const bool is_for_target =
+      settings_.passes_probes &&
+      head.headers.find("user-agent").value_or("").starts_with("kube-probe/");
+  for (const Subscription& subscription : port->second.subscriptions) {
+    const bool steals = subscription.mode == IncomingMode::kSteal;
+    if (steals && (choice.stealer != nullptr || is_for_target ||
+                   !subscription.client->takes(head, subscription.filter.has_value())))
+      continue;
+    if (subscription.filter) {
+      const Verdict verdict =
+          body ? subscription.filter->match(head, *body) : subscription.filter->match(head);
+      if (verdict == Verdict::kNeedsBody)
+        return {.needs_body = true};
+      if (verdict == Verdict::kGaveUp)
+        subscription.client->filter_gave_up(number);
+      if (verdict != Verdict::kMatch)
+        continue;
+    } else if (!steals) {
+      continue;
+    }
+    if (steals)
+      choice.stealer = subscription.client;
+    else
+      choice.mirrors.push_back(subscription.client);
+  }
+  return choice;
 }
 
 }  // namespace mirrord::agent

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -19,6 +20,9 @@
 #include "applets/agent/incoming/settings.h"
 #include "applets/agent/redirect/established.h"
 #include "applets/agent/redirect/redirector.h"
+#include "applets/http_filter.h"
+#include "net/http/message.h"
+#include "net/http/server_connection.h"
 #include "net/loop.h"
 #include "proto/http.h"
 #include "proto/receive_buffer.h"
@@ -26,6 +30,8 @@
 
 namespace mirrord::agent {
 
+class HttpConnection;
+class HttpDetection;
 class IncomingClient;
 
 enum class IncomingMode { kMirror, kSteal };
@@ -53,11 +59,24 @@ class Incoming {
 
   [[nodiscard]] const IncomingSettings& settings() const { return settings_; }
 
+  // ---- for HTTP requests
+
+  // As far as it is known: nothing while it is still coming; inside that, nothing if it was too long or too slow.
+  using Body = std::optional<std::span<const std::byte>>;
+  struct Choice {
+    bool needs_body = false;            // ask again with the body; nothing else is said
+    IncomingClient* stealer = nullptr;  // none: the target answers
+    std::vector<IncomingClient*> mirrors;
+  };
+  // Whose a request is, by the subscriptions of this moment.
+  [[nodiscard]] Choice choose(proto::Port port, const net::http::RequestHead& head,
+                              const std::optional<Body>& body) const;
+
  private:
   struct Subscription {
     IncomingClient* client;
     IncomingMode mode;
-    std::optional<proto::HttpFilter> filter;
+    std::optional<CompiledHttpFilter> filter;
   };
   struct Port {
     enum class Redirect { kOff, kStarting, kOn, kStopping } redirect = Redirect::kOff;
@@ -74,7 +93,11 @@ class Incoming {
   void cut_established(proto::Port number, Port& port);
   void started(proto::Port number, const Status& status);
   void accepted(Redirected connection);
-  void route(Fd socket, Origin origin);
+  [[nodiscard]] bool has_filters(proto::Port port) const;
+  void detect(Fd socket, const Origin& origin);
+  void route(Fd socket, const Origin& origin, net::http::Protocol protocol);
+  void serve(Fd socket, const Origin& origin, net::http::Protocol protocol,
+             PassThrough::Copies copies);
   void pass_through(Fd socket, const Origin& origin, PassThrough::Copies copies);
 
   net::Loop& loop_;
@@ -85,6 +108,10 @@ class Incoming {
   proto::ReceiveBuffer buffer_;
   std::uint64_t next_id_ = 0;
   std::unordered_map<std::uint64_t, std::unique_ptr<PassThrough>> passed_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<HttpDetection>> undetected_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<HttpConnection>> http_;
+  net::Timer sweep_;  // of http_
+  bool is_sweeping_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

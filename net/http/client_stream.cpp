@@ -1,45 +1,43 @@
-// applets/intproxy/http_program.cpp — bytes between the socket and the engine, events to the users.
-#include "applets/intproxy/http_program.h"
+// net/http/client_stream.cpp — bytes between the socket and the engine, events to the users.
+#include "net/http/client_stream.h"
 
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <utility>
 
-namespace mirrord::intproxy {
+namespace mirrord::net::http {
 
-using net::http::BodyStart;
-using net::http::Close;
-using net::http::ExchangeId;
-using net::http::Failure;
-using net::http::Headers;
-using net::http::ResponseHead;
-
-HttpProgram::HttpProgram(net::Loop& loop, Owner& owner, Fd socket, net::http::Protocol protocol,
-                         const net::Endpoint& peer)
+ClientStream::ClientStream(Loop& loop, Owner& owner, Fd socket, Protocol protocol,
+                           const Endpoint& peer)
     : owner_(owner),
       peer_(peer),
-      stream_(std::make_unique<net::Stream>(loop, std::move(socket), "the program")),
+      stream_(std::make_unique<Stream>(loop, std::move(socket), "the server")),
       http_(protocol,
             {
                 .output = [this](std::span<const std::byte> bytes) { stream_->write(bytes); },
-                .interim = [](ExchangeId, ResponseHead&&) {},  // the wire has no word for them
+                .interim =
+                    [this](ExchangeId id, ResponseHead&& head) {
+                      if (User* user = touch(id)) {
+                        user->interim(std::move(head));
+                      }
+                    },
                 .response =
                     [this](ExchangeId id, ResponseHead&& head, BodyStart start) {
                       if (User* user = touch(id)) {
-                        user->response(std::move(head), start);
+                        user->answer(std::move(head), start);
                       }
                     },
                 .body =
                     [this](ExchangeId id, std::span<const std::byte> bytes) {
                       if (User* user = touch(id)) {
-                        user->body(bytes);
+                        user->answer_body(bytes);
                       }
                     },
                 .body_end =
                     [this](ExchangeId id, Headers&& trailers) {
                       if (User* user = touch(id)) {
-                        user->body_end(std::move(trailers));
+                        user->answer_end(std::move(trailers));
                       }
                     },
                 .failed = [this](ExchangeId id,
@@ -55,12 +53,12 @@ HttpProgram::HttpProgram(net::Loop& loop, Owner& owner, Fd socket, net::http::Pr
                 .closed = [this](Close how) { http_closed(how); },
             }) {}
 
-HttpProgram::~HttpProgram() {
+ClientStream::~ClientStream() {
   owner_.closing(stream_->fd());
 }
 
-void HttpProgram::start() {
-  net::Stream::Handlers handlers;
+void ClientStream::start() {
+  Stream::Handlers handlers;
   handlers.buffer = [this] { return space_ = owner_.input_space(); };
   handlers.received = [this](std::size_t count) { read(count); };
   handlers.ended = [this] {
@@ -83,28 +81,28 @@ void HttpProgram::start() {
   stream_->start(std::move(handlers));
 }
 
-// ---- from the program
+// ---- from the server
 
-HttpProgram::User* HttpProgram::find(ExchangeId id) {
+ClientStream::User* ClientStream::find(ExchangeId id) {
   const auto found = users_.find(id);
   return found == users_.end() ? starting_ : found->second;
 }
 
-HttpProgram::User* HttpProgram::touch(ExchangeId id) {
+ClientStream::User* ClientStream::touch(ExchangeId id) {
   if (touched_.empty() || touched_.back() != id) {
     touched_.push_back(id);
   }
   return find(id);
 }
 
-void HttpProgram::read(std::size_t count) {
+void ClientStream::read(std::size_t count) {
   const auto self = shared_from_this();
   is_connected = true;
   http_.receive(space_.first(count));
   settle();
 }
 
-void HttpProgram::lost(const Error& why) {
+void ClientStream::lost(const Error& why) {
   const auto self = shared_from_this();
   cause_ = why.what;
   is_dropped_ = true;
@@ -112,7 +110,7 @@ void HttpProgram::lost(const Error& why) {
   settle();
 }
 
-void HttpProgram::request_failed(ExchangeId id, Failure&& failure) {
+void ClientStream::request_failed(ExchangeId id, Failure&& failure) {
   User* user = find(id);
   if (users_.erase(id) == 0) {
     starting_ = nullptr;
@@ -125,7 +123,7 @@ void HttpProgram::request_failed(ExchangeId id, Failure&& failure) {
   }
 }
 
-void HttpProgram::http_closed(Close how) {
+void ClientStream::http_closed(Close how) {
   if (how == Close::kSending) {
     stream_->finish_writing();
     return;
@@ -135,7 +133,7 @@ void HttpProgram::http_closed(Close how) {
 }
 
 // After every call into the engine.
-void HttpProgram::settle() {
+void ClientStream::settle() {
   for (const ExchangeId id : std::exchange(touched_, {})) {
     if (const auto found = users_.find(id); found != users_.end()) {
       found->second->batch_ended();
@@ -160,7 +158,7 @@ void HttpProgram::settle() {
 }
 
 // Back-pressure, both ways.
-void HttpProgram::flow() {
+void ClientStream::flow() {
   const bool is_full = stream_->is_above_high_mark();
   if (is_full != is_held_) {
     is_held_ = is_full;
@@ -174,8 +172,8 @@ void HttpProgram::flow() {
 
 // ---- from the users
 
-std::optional<ExchangeId> HttpProgram::request(User& user, const net::http::RequestHead& head,
-                                               BodyStart start) {
+std::optional<ExchangeId> ClientStream::request(User& user, const RequestHead& head,
+                                                BodyStart start) {
   const auto self = shared_from_this();
   ++requests_;
   starting_ = &user;
@@ -187,25 +185,25 @@ std::optional<ExchangeId> HttpProgram::request(User& user, const net::http::Requ
   return id;
 }
 
-void HttpProgram::body(ExchangeId id, std::span<const std::byte> bytes) {
+void ClientStream::body(ExchangeId id, std::span<const std::byte> bytes) {
   const auto self = shared_from_this();
   http_.body(id, bytes);
   settle();
 }
 
-void HttpProgram::end(ExchangeId id, const Headers& trailers) {
+void ClientStream::end(ExchangeId id, const Headers& trailers) {
   const auto self = shared_from_this();
   http_.end(id, trailers);
   settle();
 }
 
-void HttpProgram::consumed(ExchangeId id, std::size_t bytes) {
+void ClientStream::consumed(ExchangeId id, std::size_t bytes) {
   const auto self = shared_from_this();
   http_.consumed(id, bytes);
   settle();
 }
 
-void HttpProgram::leave(ExchangeId id) {
+void ClientStream::leave(ExchangeId id) {
   const auto self = shared_from_this();
   users_.erase(id);
   http_.cancel(id);
@@ -215,7 +213,7 @@ void HttpProgram::leave(ExchangeId id) {
   settle();
 }
 
-void HttpProgram::give_up(const std::string& why) {
+void ClientStream::give_up(const std::string& why) {
   const auto self = shared_from_this();
   cause_ = why;
   is_dropped_ = true;
@@ -224,17 +222,17 @@ void HttpProgram::give_up(const std::string& why) {
   settle();
 }
 
-void HttpProgram::shut_down() {
+void ClientStream::shut_down() {
   const auto self = shared_from_this();
   http_.shut_down();
   is_closed_ = true;
   settle();
 }
 
-bool HttpProgram::is_still_open() const {
+bool ClientStream::is_still_open() const {
   char byte = 0;
   return ::recv(stream_->fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
          (errno == EAGAIN || errno == EINTR);
 }
 
-}  // namespace mirrord::intproxy
+}  // namespace mirrord::net::http
