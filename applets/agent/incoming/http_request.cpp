@@ -19,10 +19,6 @@ using net::http::BodyStart;
 using net::http::Headers;
 using net::http::ResponseHead;
 
-bool waits_for_continue(const net::http::RequestHead& head) {
-  return head.headers.has_token("expect", "100-continue");
-}
-
 std::size_t announced_length(const net::http::RequestHead& head) {
   std::size_t length = 0;
   if (const auto text = head.headers.find("content-length"))
@@ -65,10 +61,8 @@ void HttpRequest::decide() {
 void HttpRequest::wait_for_body() {
   if (body_deadline_)
     return;
-  if (waits_for_continue(head_)) {
-    head_.headers.remove("expect");
-    interim({.status = 100, .reason = {}, .version = head_.version, .headers = {}});
-  }
+  say_continue();
+  head_.headers.remove("expect");
   consumed_ahead_ = kept_.size();
   connection_.consumed(id_, kept_.size());
   body_deadline_ = std::make_unique<net::Timer>(connection_.loop());
@@ -138,6 +132,11 @@ void HttpRequest::consumed(std::size_t bytes) {
 
 void HttpRequest::interim(const ResponseHead& head) {
   connection_.server().interim(id_, head);
+}
+
+void HttpRequest::say_continue() {
+  if (kept_.empty() && head_.headers.has_token("expect", "100-continue"))
+    interim({100, std::string(net::http::reason_phrase(100)), head_.version, {}});
 }
 
 void HttpRequest::answer(ResponseHead&& head, BodyStart start) {

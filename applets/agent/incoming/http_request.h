@@ -43,6 +43,8 @@ class HttpRequest {
   // The client may send more of the body.
   void consumed(std::size_t bytes);
   void interim(const net::http::ResponseHead& head);
+  // Tells a client that waits for it to send the body. For handlers that have no word for that.
+  void say_continue();
   void answer(net::http::ResponseHead&& head, net::http::BodyStart start);
   void answer_body(std::span<const std::byte> bytes);
   void answer_end(const net::http::Headers& trailers);

@@ -56,11 +56,8 @@ StolenRequest::~StolenRequest() {
 // ---- from the remote client
 
 void StolenRequest::start(BodyStart body) {
-  // Nobody else would: the wire has no word for it.
-  if (!body.is_end && body.bytes.empty() &&
-      request_.head().headers.has_token("expect", "100-continue"))
-    request_.interim(
-        {.status = 100, .reason = {}, .version = request_.head().version, .headers = {}});
+  if (!body.is_end && body.bytes.empty())
+    request_.say_continue();  // nobody else would: the wire has no word for it
   if (form_ == RequestForm::kFramed || form_ == RequestForm::kFlat) {
     whole_.append(body.bytes);
     request_.consumed(body.bytes.size());
