@@ -104,7 +104,7 @@ class HttpFilters(LocalTest):
 
     def talk(self, *steps):
         """What comes on one connection, byte for byte, after sending each step's text and waiting for its mark."""
-        return self.inside(python_with(), "-c", TALK, str(self.port), json.dumps(steps)).decode("latin-1")
+        return self.inside(python_with(), "-c", TALK, str(self.port), json.dumps(steps)).decode()
 
     def curl(self, path, *words, status=0):
         return self.inside(need("curl"), "-sS", "--max-time", "30", *words, "http://127.0.0.1:%d%s" % (self.port, path),
