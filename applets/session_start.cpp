@@ -31,7 +31,12 @@ namespace {
 class AgentVariables {
  public:
   AgentVariables(const config::AgentOptions& agent, const k8s::AgentSettings& pod) {
-    set("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS", pod.flush_connections ? 1U : 0U);
+    set("MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS", std::uint64_t{pod.flush_connections});
+    set("MIRRORD_MAX_BODY_BUFFER_SIZE", pod.max_body_buffer_size);
+    set("MIRRORD_MAX_BODY_BUFFER_TIMEOUT", pod.max_body_buffer_timeout);
+    set("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", pod.http_detection_timeout);
+    set("MIRRORD_AGENT_INJECT_HEADERS", std::uint64_t{pod.inject_headers});
+    set("MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL", std::uint64_t{pod.override_cache_control});
     set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
     set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
   }
@@ -43,7 +48,7 @@ class AgentVariables {
   }
 
  private:
-  void set(const char* name, std::optional<uint32_t> value) {
+  void set(const char* name, std::optional<std::uint64_t> value) {
     if (!value || config::process_environment(name))
       return;
     setenv(name, std::to_string(*value).c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
