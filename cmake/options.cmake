@@ -37,3 +37,10 @@ if(MIRRORD_LTO)
   target_compile_options(mirrord_options INTERFACE -flto=2)
   target_link_options(mirrord_options INTERFACE -flto=2)
 endif()
+
+# For what runs once per command: its size matters, its speed does not.
+function(mirrord_prefer_size)
+  foreach(target IN LISTS ARGN)
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-Os>)
+  endforeach()
+endfunction()

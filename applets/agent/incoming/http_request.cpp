@@ -183,7 +183,7 @@ void HttpRequest::fail(std::string_view why) {
   } else {
     const std::string text =
         "mirrord-agent v" + std::string(kVersion) + ": " + std::string(why) + "\n";
-    ResponseHead head{.status = 502, .reason = {}, .version = head_.version, .headers = {}};
+    ResponseHead head{502, std::string(net::http::reason_phrase(502)), head_.version, {}};
     head.headers = {{"Content-Type", "text/plain; charset=utf-8"},
                     {"Content-Length", std::to_string(text.size())}};
     connection_.server().respond(id_, head, {net::http::as_bytes(text), true});
