@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 #include <vector>
 
 #include "applets/program.h"
@@ -66,6 +68,21 @@ std::optional<std::string> explain_not_loaded(pid_t process, const std::string& 
            "environment; let it pass LD_PRELOAD and MIRRORD_* on, or call mirrord inside it";
   return "the loader of `" + name + "` did not load " + hook +
          ": is its C library of another kind, or is that file out of its reach?";
+}
+
+bool is_left_alone(pid_t process, const std::vector<std::string>& names) {
+  const std::string directory = "/proc/" + std::to_string(process);
+  const std::string path = executable_name(directory + "/exe");
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (std::ranges::find(names, name) != names.end())
+    return true;
+  constexpr std::string_view kVariable = "MIRRORD_SKIP_PROCESSES=";
+  const std::string environment = '\0' + read_text(directory + "/environ");
+  const std::size_t at = environment.find('\0' + std::string(kVariable));
+  if (at == std::string::npos)
+    return false;
+  const std::string list = environment.c_str() + at + 1 + kVariable.size();
+  return (";" + list + ";").find(";" + name + ";") != std::string::npos;
 }
 
 }  // namespace mirrord

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace mirrord {
 
@@ -12,5 +13,9 @@ namespace mirrord {
 // to leave it alone), or the process is gone. nullopt: it still runs this executable, so it has not
 // become the user's program yet. `hook` is the library's path as LD_PRELOAD has it.
 std::optional<std::string> explain_not_loaded(pid_t process, const std::string& hook);
+
+// The process is one of the programs that the hook leaves alone: by `names`, or by the
+// MIRRORD_SKIP_PROCESSES that an editor started it with.
+bool is_left_alone(pid_t process, const std::vector<std::string>& names);
 
 }  // namespace mirrord

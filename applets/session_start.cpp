@@ -172,8 +172,11 @@ Status SessionStart::start(const SessionPlan& plan) {
   intproxy::SessionOptions options = session_options(config_, directory, settings);
   options.waits_for_programs = plan.waits_for_programs;
   if (plan.explains_not_loaded) {
-    options.explain_not_loaded = [hook](pid_t process) {
-      return explain_not_loaded(process, hook);
+    // The editor's own helpers (a debugger, a compiler) are among the programs that it starts.
+    options.explain_not_loaded = [hook, skipped = plan.waits_for_programs
+                                                      ? config::skipped_processes(config_)
+                                                      : std::vector<std::string>()](pid_t process) {
+      return is_left_alone(process, skipped) ? "" : explain_not_loaded(process, hook);
     };
   }
   if (!plan.waits_for_programs) {

@@ -70,7 +70,12 @@ void Session::check_end() {
   const milliseconds patience = is_starting ? options_.start_idle_timeout : options_.idle_timeout;
   const milliseconds idle(loop_.now_ms() - idle_since_ms_);
   if (idle >= patience) {
-    if (is_starting || !has_unconnected_process(options_.directory, hook_path())) {
+    // Where others start the programs, one without the hook may be a debugger that starts the next.
+    const bool is_used =
+        options_.waits_for_programs
+            ? !processes_of_session(options_.directory).empty()
+            : !is_starting && has_unconnected_process(options_.directory, hook_path());
+    if (!is_used) {
       end("nothing uses the session");
       return;
     }

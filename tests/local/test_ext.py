@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from support import LocalTest, wait_until
+from support import LocalTest, compile_with, wait_until
 
 PLUGIN = {"MIRRORD_PROGRESS_MODE": "json", "MIRRORD_PROGRESS_SUPPORT_IDE": "true", "MIRRORD_IDE_NAME": "vscode",
           "MIRRORD_LS_RICH_OUTPUT": "true"}
@@ -188,6 +188,31 @@ class Session(ExtTest):
         errors = self.start(launch, "sleep", "8", env={"LD_PRELOAD": ""}).stderr.decode()
         self.assertEqual(1, errors.count("\n"), errors)
         self.assertRegex(errors, "mirrord: warning: the program runs without mirrord: .*started without LD_PRELOAD")
+
+    def test_a_debugger_without_the_hook_keeps_it_and_is_told_nothing(self):
+        program = os.path.join(self.folder, "debugger")
+        source = self.local_file("debugger.c", b"""
+            #include <stdlib.h>
+            #include <unistd.h>
+            int main(void) {
+              sleep(7);
+              if (system("cat /app/version") != 0) return 1;
+              sleep(4);
+              return system("cat /app/version") == 0 ? 0 : 1;
+            }""")
+        compile_with("gcc", "-static", "-o", program, source)
+        launch = self.launch(settings={"internal_proxy": {"idle_timeout": 1, "start_idle_timeout": 2}})
+        done = self.start(launch, program, env={"MIRRORD_SKIP_PROCESSES": "dlv;debugger"})
+        self.assertEqual((0, self.pod.read("/app/version") * 2, b""), (done.returncode, done.stdout, done.stderr))
+        self.assertTrue(self.ends_within(launch, 5))
+
+    def test_a_static_program_that_is_no_debugger_is_named(self):
+        launch = self.launch()
+        program = os.path.join(self.folder, "static")
+        compile_with("gcc", "-static", "-o", program,
+                     self.local_file("static.c", b"#include <unistd.h>\nint main(void) { sleep(8); }"))
+        errors = self.start(launch, program, env={"MIRRORD_SKIP_PROCESSES": "dlv"}).stderr.decode()
+        self.assertRegex(errors, "^mirrord: warning: the program runs without mirrord: .*statically linked.*\n$")
 
     def test_a_program_with_the_hook_is_told_nothing(self):
         self.assertEqual(b"", self.start(self.launch(), "sleep", "7").stderr)
