@@ -4,23 +4,17 @@
 // Everything but that program runs in a network namespace of its own: that of the target, which is the
 // benchmark itself. Limits: the original's figure divided by its direct row, times the share of it that
 // ours may take; of the whole path those of a chain of two plain relays.
-#include <fcntl.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <thread>
 
-#include "bench/options.h"
-#include "bench/process.h"
+#include "bench/http_rows.h"
+#include "bench/incoming.h"
 #include "bench/relay.h"
-#include "bench/wire_client.h"
 
 namespace mirrord::bench {
 namespace {
@@ -31,60 +25,6 @@ using proto::LayerTcpSteal;
 
 constexpr std::size_t kMessage = 64;
 constexpr std::uint64_t kStream = 256U << 20;
-
-// This thread's network while it lives, and that of all that it starts.
-class OwnNetwork {
- public:
-  OwnNetwork() : before_(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)) {
-    is_there_ = ::unshare(CLONE_NEWNET) == 0;
-    ifreq loopback{};
-    std::strcpy(loopback.ifr_name, "lo");
-    loopback.ifr_flags = IFF_UP;
-    const int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    ::ioctl(socket, SIOCSIFFLAGS, &loopback);
-    ::close(socket);
-  }
-  ~OwnNetwork() {
-    ::setns(before_, CLONE_NEWNET);
-    ::close(before_);
-  }
-  OwnNetwork(const OwnNetwork&) = delete;
-  OwnNetwork& operator=(const OwnNetwork&) = delete;
-  [[nodiscard]] bool is_there() const { return is_there_; }
-  // Starts a command in the network from before.
-  [[nodiscard]] std::vector<std::string> outside(const std::vector<std::string>& command) const {
-    std::vector<std::string> words = {
-        "nsenter", "--net=/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(before_)};
-    words.insert(words.end(), command.begin(), command.end());
-    return words;
-  }
-
- private:
-  int before_;
-  bool is_there_ = false;
-};
-
-struct AgentHere {
-  explicit AgentHere(const Options& options)
-      : port(free_port()),
-        process({options.mirrord, "agent", "-l", std::to_string(port), "-t", "60", "process",
-                 "--pid", std::to_string(::getpid())},
-                "agent ready") {}
-  std::uint16_t port;
-  Background process;
-};
-
-// The next message about connections of that kind, of that name.
-template <proto::FixedString Kind, proto::FixedString Name>
-auto receive_tcp(WireClient& client) {
-  for (;;) {
-    proto::DaemonMessage message = client.receive();
-    auto* tcp = message.get_if<Kind>();
-    if (auto* wanted = tcp != nullptr ? tcp->template get_if<Name>() : nullptr) {
-      return std::move(*wanted);
-    }
-  }
-}
 
 void steal(WireClient& client, std::uint16_t port) {
   client.send(ClientMessage::make<"TcpSteal">(
@@ -107,10 +47,6 @@ double ask(int fd) {
     write_all(fd, block, sizeof block);
     read_exactly(fd, block, sizeof block);
   });
-}
-
-Row time_row(const char* name, const char* yardstick, double limit) {
-  return {"incoming", name, yardstick, 0, 0, "µs", Kind::kTime, limit, ""};
 }
 
 // ---- the agent alone
@@ -278,22 +214,6 @@ void measure_idle_connections(const Options& options, Rows& rows) {
 
 // ---- the whole path
 
-// A program under `exec` in the network from before, to which the target's `port` leads.
-Background start_program(const Options& options, const OwnNetwork& network, const char* work,
-                         std::uint16_t port) {
-  const std::string config = options.folder + "/incoming.json";
-  std::FILE* file = std::fopen(config.c_str(), "w");
-  std::fputs(
-      "{\"feature\": {\"fs\": \"local\", \"network\": {\"incoming\": \"steal\", \"outgoing\": "
-      "false}}}\n",
-      file);
-  std::fclose(file);
-  return Background(network.outside({options.mirrord, "exec", "-f", config, "--target",
-                                     "process/" + std::to_string(::getpid()), "--", options.probe,
-                                     work, std::to_string(port)}),
-                    "ready");
-}
-
 void measure_whole_requests(const Options& options, const OwnNetwork& network, Rows& rows) {
   const auto target = make_echo_server();
   const auto second = make_plain_relay(target->port());
@@ -349,6 +269,7 @@ void measure_incoming(const Options& options, Rows& rows) {
     measure_whole_requests(options, network, rows);
   }
   measure_whole_streams(options, network, rows);
+  measure_http(options, network, rows);
 }
 
 }  // namespace mirrord::bench

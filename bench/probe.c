@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,7 +257,7 @@ static void serve_sink(int fd) {
   }
   (void)!write(fd, "x", 1);
 }
-static void serve(const char* port, void (*talk)(int)) {
+static int listen_on(const char* port) {
   const int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -266,9 +267,34 @@ static void serve(const char* port, void (*talk)(int)) {
   }
   puts("ready");
   fflush(stdout);
+  return listener;
+}
+static void serve(const char* port, void (*talk)(int)) {
+  const int listener = listen_on(port), on = 1;
   for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd)) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     talk(fd);
+  }
+}
+
+// Many clients at the same time; each request is taken to come in one piece.
+static void serve_http(int listener) {
+  static const char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+  static struct pollfd open[64];
+  char room[16384];
+  open[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+  for (nfds_t count = 1; poll(open, count, -1) > 0;) {
+    for (nfds_t i = count; --i > 0;)
+      if (open[i].revents != 0 && (read(open[i].fd, room, sizeof room) <= 0 ||
+                                   write(open[i].fd, kAnswer, sizeof kAnswer - 1) <= 0)) {
+        close(open[i].fd);
+        open[i] = open[--count];
+      }
+    if (open[0].revents != 0 && count < sizeof open / sizeof *open) {
+      const int fd = accept(listener, NULL, NULL), on = 1;
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      open[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    }
   }
 }
 
@@ -351,6 +377,8 @@ int main(int argc, char** argv) {
     serve(path, serve_source);
   } else if (!strcmp(what, "serve-sink")) {
     serve(path, serve_sink);
+  } else if (!strcmp(what, "serve-http")) {
+    serve_http(listen_on(path));
   } else if (!strcmp(what, "cheap")) {
     report_mean_ns("open_close_ns", count, cheap_open_close, path);
     report_mean_ns("stat_ns", count, cheap_stat, path);

@@ -17,6 +17,7 @@
 #include <deque>
 #include <mutex>
 #include <set>
+#include <string>
 
 namespace mirrord::bench {
 namespace {
@@ -150,7 +151,8 @@ void delay_direction(int from, int to, std::chrono::microseconds delay) {
 
 class EchoServer final : public Server {
  public:
-  EchoServer() { listen(); }
+  // `reply`: instead of what came.
+  explicit EchoServer(std::string reply = {}) : reply_(std::move(reply)) { listen(); }
   ~EchoServer() override { close(); }
 
  private:
@@ -159,10 +161,13 @@ class EchoServer final : public Server {
   // False when the connection has ended.
   bool answer(int socket) {
     const ssize_t count = ::recv(socket, buffer_.data(), buffer_.size(), 0);
+    if (!reply_.empty())
+      return count > 0 && write_all(socket, reply_.data(), reply_.size());
     return count > 0 && write_all(socket, buffer_.data(), static_cast<std::size_t>(count));
   }
 
   std::array<std::byte, 16 * 1024> buffer_;
+  std::string reply_;
 };
 
 void EchoServer::accept_loop(int listener) {
@@ -357,6 +362,9 @@ void Server::accept_loop(int listener) {
 
 std::unique_ptr<Server> make_echo_server() {
   return std::make_unique<EchoServer>();
+}
+std::unique_ptr<Server> make_http_server() {
+  return std::make_unique<EchoServer>(std::string(kHttpAnswer));
 }
 std::unique_ptr<Server> make_udp_echo_server() {
   return std::make_unique<UdpEchoServer>();

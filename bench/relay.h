@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -37,6 +38,9 @@ class Server {
 // Sends back what it gets: one thread that waits with epoll for all its connections, as servers of
 // many clients do (the agent too), so that neither the yardstick nor ours pays for a new thread.
 std::unique_ptr<Server> make_echo_server();
+// The same with this answer to each request, which is taken to come in one piece.
+inline constexpr std::string_view kHttpAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+std::unique_ptr<Server> make_http_server();
 // The same for datagrams: each goes back to where it came from.
 std::unique_ptr<Server> make_udp_echo_server();
 // Sends `bytes` to everyone who connects, then ends.

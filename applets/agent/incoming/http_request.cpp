@@ -79,16 +79,17 @@ void HttpRequest::hand_over(const Incoming::Choice& choice) {
   body_deadline_.reset();
   const proto::Bytes kept = std::exchange(kept_, {});
   const Headers trailers = std::exchange(trailers_, {});
-  for (IncomingClient* mirror : choice.mirrors) {
-    copies_.push_back(mirror->mirror_request(
-        head_, origin(), body_frames(proto::Bytes(kept.span()), trailers), is_request_complete_));
-  }
   is_stolen_ = choice.stealer != nullptr;
   handler_ = is_stolen_ ? choice.stealer->steal_request(*this) : connection_.pass_on(*this);
   RequestHandler& handler = *handler_;
   handler.start({kept.span(), is_request_complete_ && trailers.empty()});
   if (is_request_complete_ && !trailers.empty() && !is_over_)
     handler.body_end(Headers(trailers));
+  // Copies come last: nobody waits for them.
+  for (IncomingClient* mirror : choice.mirrors) {
+    copies_.push_back(mirror->mirror_request(
+        head_, origin(), body_frames(proto::Bytes(kept.span()), trailers), is_request_complete_));
+  }
 }
 
 void HttpRequest::body(std::span<const std::byte> bytes) {
