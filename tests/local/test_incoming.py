@@ -340,6 +340,23 @@ class Incoming(LocalTest):
         pass
 
 
+    def test_a_port_has_one_session_at_a_time(self):
+        first = self.serve("steal")
+        for mode in ("steal", "mirror"):
+            _, errors = self.run_remote(python_with(), self.app("incoming_server.py"), "local", str(self.port),
+                                        target="process/%d" % self.target.pid, status=1,
+                                        config={"feature": {"network": {"incoming": mode}}})
+            self.assertIn("another mirrord session takes the connections to this port", errors.decode())
+        self.assertEqual("local", self.who())
+        # One that ends at this moment is waited for.
+        second = self.start_remote(python_with(), self.app("incoming_server.py"), "other", str(self.port),
+                                   target="process/%d" % self.target.pid,
+                                   config={"feature": {"network": {"incoming": "steal"}}})
+        time.sleep(1)
+        first.stdin.close()
+        self.assertEqual(b"ready\n", second.stdout.readline())
+        self.assertEqual("other", self.who())
+
     def test_a_refusal_says_why(self):
         self.env["MIRRORD_AGENT_REDIRECT"] = "magic"
         _, errors = self.run_remote(python_with(), self.app("incoming_server.py"), "local", str(self.port),

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "applets/agent/redirect/claimed.h"
 #include "applets/agent/redirect/nftables.h"
 #include "applets/agent/redirect/socket_lookup.h"
 
@@ -45,7 +46,7 @@ Made make_first(net::Loop& loop, const Program& program, std::string_view chosen
     auto made = way.make(loop, program,
                          [shared](Redirected connection) { (*shared)(std::move(connection)); });
     if (made)
-      return made;
+      return with_claims(loop, std::move(*made));
     reasons.what += std::exchange(separator, "; ");
     reasons.what += std::string(way.name) + ": " + made.error().what;
     reasons.code = made.error().code;
