@@ -54,8 +54,8 @@ Outgoing::Outgoing(ClientLink& link)
                               proto::ConnectionId id) { link_.send(wrap<"Close">(kind, id)); },
               .failed =
                   [this](const ClientConnection& connection, const Error& error) {
-                    link_.log_warning("outgoing connection to " + connection.peer_name() + ": " +
-                                      error.what);
+                    link_.log_info("outgoing connection to " + connection.peer_name() + ": " +
+                                   error.what);
                   },
           }) {}
 

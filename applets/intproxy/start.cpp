@@ -227,6 +227,9 @@ void take_agent_log(Session& session, const proto::LogMessage& message) {
   if (message.level.is<"Error">()) {
     log.error(text);
     session.note_agent_error(message.message);
+  } else if (message.level.is<"Warn">() && session.agent().speaks_flight()) {
+    session.tell_user(
+        message.message);  // ours warns of what the user has to know, and of nothing else
   } else if (message.level.is<"Warn">()) {
     log.warn(text);
   } else {

@@ -254,8 +254,8 @@ class LocalTest(unittest.TestCase):
         return self._pod
 
     def command(self, *program, target=None, config=None, mode=None, flags=()):
-        """The command line of a program under mirrord."""
-        words = [self.mirrord, "exec", "--target", target or self.pod.target]
+        """The command line of a program under mirrord; a target is a name, or the words that say it."""
+        words = [self.mirrord, "exec", *(target if isinstance(target, list) else ["--target", target or self.pod.target])]
         settings = dict(config or {})
         if mode is not None:
             settings.setdefault("feature", {})["fs"] = mode

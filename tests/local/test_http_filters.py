@@ -82,12 +82,12 @@ class HttpFilters(LocalTest):
         self.assertEqual(b"ready\n", target.stdout.readline())
         return target
 
-    def serve(self, http_filter=MINE, mode="steal", name="local", agent=None, **incoming):
+    def serve(self, http_filter=MINE, mode="steal", name="local", target=None):
         """Starts the local program with this filter and waits until it listens."""
-        incoming = {"mode": mode, "http_filter": http_filter, **incoming}
+        incoming = {"mode": mode, **({"http_filter": http_filter} if http_filter else {})}
         process = self.start_remote(need("node"), self.app("http_echo.js"), name, str(self.port), *self.protocol,
-                                    target="process/%d" % self.target.pid,
-                                    config={"feature": {"network": {"incoming": incoming}}, "agent": agent or {}})
+                                    target=target or "process/%d" % self.target.pid,
+                                    config={"feature": {"network": {"incoming": incoming}}})
         line = process.stdout.readline()
         self.assertEqual(b"ready\n", line, line or process.stderr.read())
         return process
@@ -297,6 +297,46 @@ class HttpOne(HttpFilters):
         self.serve({"path_filter": ".*"})
         self.assertEqual("local", self.ask()["server"])
         self.assertEqual("target", self.ask("/", "-A", "kube-probe/1.31")["server"])
+
+
+class Sessions(HttpFilters):
+    def start_agent(self, **env):
+        port = free_port()
+        agent = subprocess.Popen([self.mirrord, "agent", "-l", str(port), "-t", "60", "process", "--pid",
+                                  str(self.target.pid)], env={**self.env, **env}, stdout=subprocess.PIPE)
+        self.started.append(agent)
+        self.assertIn(b"agent ready", agent.stdout.readline())
+        return ["--agent-address", "127.0.0.1:%d" % port]
+
+    def test_of_one_agent_share_a_port_by_their_filters(self):
+        agent = self.start_agent()
+        first = self.serve({"header_filter": "^x-user: me$"}, name="first", target=agent)
+        self.serve({"header_filter": "^x-user: (me|you)$"}, name="second", target=agent)
+        copies = self.serve({"path_filter": "^/note"}, mode="mirror", name="copies", target=agent)
+
+        def who(user):
+            return self.ask("/note", "-H", "X-User: " + user)["server"]
+        self.assertEqual(["first", "second", "target"], [who("me"), who("you"), who("them")])
+        self.assertEqual(["me", "you", "them"],
+                         [json.loads(copies.stdout.readline())["headers"]["x-user"] for _ in range(3)])
+        self.stop(first)
+        self.assertTrue(wait_until(lambda: who("me") == "second", 10, 0.1))
+
+    def test_that_want_the_whole_port_replace_others(self):
+        agent = self.start_agent()
+        first = self.serve(name="first", target=agent)
+        self.serve(None, name="second", target=agent)
+        self.assertEqual(["second", "second"], [self.me()["server"], self.ask()["server"]])
+        self.assertRegex(first.stderr.readline(), b"port %d is no longer stolen for this session" % self.port)
+
+    def test_that_would_replace_others_can_be_refused(self):
+        agent = self.start_agent(MIRRORD_AGENT_ON_CONCURRENT_STEAL="abort")
+        self.serve(name="first", target=agent)
+        late = self.start_remote(need("node"), self.app("http_echo.js"), "second", str(self.port), target=agent,
+                                 config={"feature": {"network": {"incoming": "steal"}}})
+        _, errors = late.communicate(timeout=30)
+        self.assertIn(b"already stolen by someone else", errors)
+        self.assertEqual(["first", "target"], [self.me()["server"], self.ask()["server"]])
 
 
 class HttpTwo(HttpFilters):
