@@ -97,16 +97,17 @@ class Server:
              "20", *words, "http://%s:%d%s" % (host, self.port, path)],
             input=stdin, capture_output=True, timeout=60, check=False)
 
-    def who(self):
-        return self.curl().stdout.decode().split(" ")[0].strip()
+    def who(self, *words):
+        return self.curl(*words).stdout.decode().split(" ")[0].strip()
 
-    def becomes(self, name):
-        self.assertTrue(wait_until(lambda: self.who() == name, 30, 0.1), name + " does not answer: " + self.who())
+    def becomes(self, name, *words):
+        self.assertTrue(wait_until(lambda: self.who(*words) == name, 30, 0.1),
+                        name + " does not answer: " + self.who(*words))
 
-    def steal(self):
+    def steal(self, incoming="steal", *words):
         process = self.start_remote(*self.server(self.port), target="process/%d" % self.target.pid,
-                                    config={"feature": {"fs": "local", "network": {"incoming": "steal"}}})
-        self.becomes("local")
+                                    config={"feature": {"fs": "local", "network": {"incoming": incoming}}})
+        self.becomes("local", *words)
         self.local = process
         return process
 
@@ -133,6 +134,16 @@ class Server:
         done = self.curl("-w", "%{num_connects}\n", *([url] * 20))
         connects = done.stdout.decode().split("\n")[1::2]
         self.assertEqual(["1"] + ["0"] * 20, connects, done)
+
+    def test_it_gets_the_requests_that_a_filter_picks(self):
+        mine = ("-H", "X-User: me")
+        self.steal({"mode": "steal", "http_filter": {"header_filter": "^x-user: me$"}}, *mine)
+        for _ in range(3):
+            self.assertEqual(["target", "local"], [self.who(), self.who(*mine)])
+        url = "http://127.0.0.1:%d/" % self.port
+        done = self.curl(*mine, "-w", " %{num_connects}\n", *([url] * 20))
+        self.assertEqual([1] + [0] * 20, [int(line.split()[-1]) for line in done.stdout.decode().splitlines()
+                                          if len(line.split()) == 1 or line.startswith(" ")], done)
 
     def test_its_end_gives_the_traffic_back(self):
         process = self.steal()

@@ -1,0 +1,87 @@
+# tests/local/test_http_programs.py — filters between servers and clients that others wrote: gRPC, WebSocket, load tools.
+import os
+import re
+import subprocess
+import unittest
+
+from support import LocalTest, free_port, need, python_with
+
+MINE = {"mode": "steal", "http_filter": {"header_filter": "^x-user: me$"}}
+
+
+@unittest.skipUnless(os.geteuid() == 0, "making the target's network and redirecting its ports take root")
+class Programs(LocalTest):
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+
+    def start_target(self, *server):
+        """Starts a server that prints "ready" in a network of its own."""
+        self.target = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", *server],
+            env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(self.target)
+        self.assertEqual(b"ready\n", self.target.stdout.readline())
+
+    def start_local(self, *server):
+        process = self.start_remote(*server, target="process/%d" % self.target.pid,
+                                    config={"feature": {"fs": "local", "network": {"incoming": MINE}}})
+        line = process.stdout.readline()
+        self.assertEqual(b"ready\n", line, line or process.stderr.read())
+
+    def inside(self, *command):
+        done = subprocess.run(["nsenter", "--target", str(self.target.pid), "--net", *command], capture_output=True,
+                              text=True, timeout=100, check=False, env={**self.env, "no_proxy": "*", "http_proxy": ""})
+        self.assertEqual(0, done.returncode, done.stderr + done.stdout)
+        return done.stdout
+
+    def start_both(self, python, app):
+        self.start_target(python, self.app(app), "serve", "target", str(self.port))
+        self.start_local(python, self.app(app), "serve", "local", str(self.port))
+
+    def test_grpc_calls_of_every_kind(self):
+        python = python_with("grpc")
+        self.start_both(python, "grpc_echo.py")
+        for user, name in (("me", "local"), ("you", "target")):
+            self.assertEqual(
+                ("{0} got hello {0}\nFAILED_PRECONDITION {0} fails\n['{0} 0', '{0} 1', '{0} 2']\n{0} heard 0\n"
+                 "{0} heard 1\n{0} heard 2\n").format(name),
+                self.inside(python, self.app("grpc_echo.py"), "ask", str(self.port), user))
+
+    def test_websockets(self):
+        python = python_with("websockets")
+        self.start_both(python, "websocket_echo.py")
+        for user, name in (("me", "local"), ("you", "target")):
+            self.assertEqual(name + " True text\n",
+                             self.inside(python, self.app("websocket_echo.py"), "ask", str(self.port), user))
+
+    def start_node(self, *protocol):
+        for start, name in ((self.start_target, "target"), (self.start_local, "local")):
+            start(need("node"), self.app("http_echo.js"), name, str(self.port), *protocol)
+
+    def h2load(self, *words):
+        output = self.inside(need("h2load"), "-n", "2000", "-c", "10", *words, "http://127.0.0.1:%d/" % self.port)
+        self.assertIn("2000 total, 2000 started, 2000 done, 2000 succeeded, 0 failed, 0 errored, 0 timeout", output)
+        self.assertIn("status codes: 2000 2xx", output)
+
+    def test_many_requests_at_the_same_time_with_http2(self):
+        self.start_node("http2")
+        self.h2load("-m", "10", "-H", "x-user: me")
+        self.h2load("-m", "10")
+
+    def test_many_requests_with_http1(self):
+        self.start_node()
+        self.h2load("--h1", "-H", "x-user: me")
+        self.h2load("--h1", "-m", "5")  # pipelined
+
+    def test_constant_load(self):
+        self.start_node()
+        for words in (["-H", "X-User: me"], []):
+            output = self.inside(need("wrk"), "-t1", "-c20", "-d2s", *words, "http://127.0.0.1:%d/" % self.port)
+            self.assertGreater(int(re.search(r"(\d+) requests in", output)[1]), 100, output)
+            self.assertNotIn("Socket errors", output)
+            self.assertNotIn("Non-2xx", output)
+
+
+if __name__ == "__main__":
+    unittest.main()
