@@ -30,15 +30,16 @@ class Incoming(ClusterTest):
         self.address = self.get("Pod", self.pod_name)["status"]["podIP"]
         write_file(os.path.join(self.work, "index.html"), b"served here\n", 0o644)
 
-    def fetch(self, address, port):
+    def fetch(self, address, port, fields=""):
         """The page as another pod sees it; by nc, since a static wget has no resolver."""
         done = self.cluster.run("exec", "-n", self.namespace, self.client, "--", "sh", "-c",
-                                "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 20 %s %d" % (address, port))
+                                "printf 'GET / HTTP/1.0\\r\\n%s\\r\\n' | nc -w 20 %s %d" % (fields, address, port))
         return done.stdout.replace("\r\n", "\n").rpartition("\n\n")[2] or done.stderr
 
-    def serve(self, mode, **agent):
+    def serve(self, mode, http_filter=None, **agent):
         port = free_port()
-        incoming = {"mode": mode, "port_mapping": [[port, 8080]]}
+        incoming = {"mode": mode, "port_mapping": [[port, 8080]],
+                    **({"http_filter": http_filter} if http_filter else {})}
         process = self.start_remote(python_with(), "-u", "-m", "http.server", str(port), target="deployment/web",
                                     config={"feature": {"fs": "local", "network": {"incoming": incoming}},
                                             "agent": agent})
@@ -53,6 +54,15 @@ class Incoming(ClusterTest):
         os.kill(process.pid, signal.SIGKILL)
         self.assertTrue(wait_until(lambda: self.fetch(self.web, 80) == "served by %s\n" % self.pod_name, 30, 0.5))
         self.expect_no_agents(120)
+
+    def test_requests_that_a_filter_picks(self):
+        process = self.serve("steal", {"header_filter": "^x-user: me$"})
+        theirs = "served by %s\n" % self.pod_name
+        for address, port in ((self.address, 8080), (self.web, 80)):
+            self.assertEqual(["served here\n", theirs],
+                             [self.fetch(address, port, "X-User: me\\r\\n"), self.fetch(address, port)])
+        os.kill(process.pid, signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: self.fetch(self.web, 80, "X-User: me\\r\\n") == theirs, 30, 0.5))
 
     def test_stolen_by_an_ephemeral_agent(self):
         process = self.serve("steal", ephemeral=True)

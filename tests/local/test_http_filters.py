@@ -2,8 +2,11 @@
 # others reach the target, on the same connections.
 import json
 import os
+import signal
 import subprocess
+import time
 import unittest
+from random import Random
 
 from support import LocalTest, free_port, need, python_with, wait_until
 
@@ -59,6 +62,28 @@ for (let number = 0; number < 40; ++number) {
     if (--open === 0) session.close();
   });
 }
+"""
+
+# Asks on kept connections until the target has answered ten times in a row; prints who answered, or what came instead.
+ASKER = r"""
+import http.client, sys, time
+connection, in_a_row, end = None, 0, time.monotonic() + 20
+while in_a_row < 10 and time.monotonic() < end:
+    begun = time.monotonic()
+    try:
+        if connection is None:
+            connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=5)
+        connection.request("GET", "/", headers={"X-User": "me"})
+        answer = connection.getresponse()
+        answer.read()
+        who = answer.headers.get("X-Server") or str(answer.status)
+    except (ConnectionError, http.client.HTTPException):
+        connection, who = None, "closed"
+    if time.monotonic() - begun > 2:
+        who = "late"
+    print(who, flush=True)
+    in_a_row = in_a_row + 1 if who == "target" else 0
+    time.sleep(0.005)
 """
 
 MINE = {"header_filter": "^x-user: me$"}
@@ -297,6 +322,44 @@ class HttpOne(HttpFilters):
         self.serve({"path_filter": ".*"})
         self.assertEqual("local", self.ask()["server"])
         self.assertEqual("target", self.ask("/", "-A", "kube-probe/1.31")["server"])
+
+
+    def test_killed_at_any_moment_under_load(self):
+        # MIRRORD_TEST_KILLS=1000 for the long run. Every request gets an answer, soon, whoever is killed.
+        random = Random(1)
+        for turn in range(int(os.environ.get("MIRRORD_TEST_KILLS", "6"))):
+            process = self.serve()
+            client = subprocess.Popen(["nsenter", "--target", str(self.target.pid), "--net", python_with(), "-c", ASKER,
+                                       str(self.port)], stdout=subprocess.PIPE, env=self.env)
+            self.started.append(client)
+            self.assertEqual(b"local\n", client.stdout.readline())
+            time.sleep(random.uniform(0, 0.3))
+            role = random.choice((None, "intproxy", "agent"))
+            os.kill((self.victim(role) if role else None) or process.pid, signal.SIGKILL)
+            lines = client.communicate(timeout=30)[0].decode().split()
+            self.assertEqual("target", lines[-1], (turn, role, lines))
+            self.assertLessEqual(set(lines), {"local", "target", "502", "closed"}, (turn, role, lines))
+            process.kill()
+            process.wait(20)
+            self.assertTrue(wait_until(lambda: self.victim("agent") is None, 20), "an agent stays")
+        # The next session takes away what killed ones have left.
+        self.stop(self.serve())
+        self.assertTrue(wait_until(lambda: self.victim("intproxy") is None, 20))
+
+    def test_requests_are_forwarded_without_a_program(self):
+        port = free_port()
+        server = subprocess.Popen([need("node"), self.app("http_echo.js"), "forwarded", str(port)], env=self.env,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(server)
+        self.assertEqual(b"ready\n", server.stdout.readline())
+        config = {"feature": {"network": {"incoming": {"mode": "steal", "http_filter": MINE}}}}
+        process = subprocess.Popen([self.mirrord, "port-forward", "-t", "process/%d" % self.target.pid, "-f",
+                                    self.local_file("forward.json", json.dumps(config).encode()), "-R",
+                                    "%d:%d" % (self.port, port)],
+                                   env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.started.append(process)
+        self.assertIn(b"of the target -> 127.0.0.1:", process.stdout.readline())
+        self.assertEqual(["forwarded", "target"], [self.me()["server"], self.ask()["server"]])
 
 
 class Sessions(HttpFilters):

@@ -40,6 +40,27 @@ greeting, _, rest = received.partition(b"\n")
 print(greeting.split()[0].decode(), rest == data)
 """
 
+# Passes connections on to a port of its own host, and says first that it does.
+SIDECAR = r"""
+import socket, sys, threading
+
+def copy(source, sink):
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
+
+def serve(peer):
+    peer.sendall(b"through a sidecar\n")
+    target = socket.create_connection(("127.0.0.1", int(sys.argv[2])), 20)
+    threading.Thread(target=copy, args=(peer, target), daemon=True).start()
+    copy(target, peer)
+
+listener = socket.create_server(("", int(sys.argv[1])))
+print("ready", flush=True)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
 # Stays connected: prints who greeted it, then what comes back for each line of its input.
 KEEPER = r"""
 import socket, sys
@@ -139,6 +160,38 @@ class Incoming(LocalTest):
         self.becomes("target")
         for host in ("10.123.0.1", "fd00:123::1"):
             self.assertEqual("target", self.ask(host=host, of=other)[1][0])
+
+    def start_sidecar(self):
+        """What a service mesh puts in front of the target: connections from outside go to a proxy, which makes its own."""
+        inside = ["nsenter", "--target", str(self.target.pid), "--net"]
+        port = free_port()
+        sidecar = subprocess.Popen([*inside, python_with(), "-c", SIDECAR, str(port), str(self.port)], env=self.env,
+                                   stdout=subprocess.PIPE)
+        self.started.append(sidecar)
+        self.assertEqual(b"ready\n", sidecar.stdout.readline())
+        rules = "table ip mesh { chain inbound { type nat hook prerouting priority dstnat; " \
+                "tcp dport %d redirect to :%d; }; }" % (self.port, port)
+        subprocess.run([*inside, need("nft"), rules], check=True, timeout=20)
+
+    def test_connections_that_a_sidecar_makes_for_other_hosts(self):
+        other = self.other_host()
+        self.start_sidecar()
+        self.assertEqual(["through a sidecar", "target"], self.through_sidecar(other))
+        process = self.serve("steal")
+        self.assertEqual(["through a sidecar", "local"], self.through_sidecar(other))
+        self.assertEqual("local", self.who())
+        process.stdin.close()
+        process.wait(20)
+        self.becomes("target")
+        self.assertEqual(["through a sidecar", "target"], self.through_sidecar(other))
+        process = self.serve("mirror")
+        self.assertEqual(["through a sidecar", "target"], self.through_sidecar(other))
+        self.assertEqual(b"got hello\n", process.stdout.readline())
+
+    def through_sidecar(self, other):
+        _, sidecar, greeting, rest = self.inside(CLIENT, "10.123.0.1", str(self.port), "hello", of=other).split("\n", 3)
+        self.assertEqual("hello", rest)
+        return [sidecar, greeting.split()[0]]
 
     def test_mirrored_connections_from_other_hosts(self):
         other = self.other_host()

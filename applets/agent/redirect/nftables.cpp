@@ -27,7 +27,9 @@ constexpr std::uint32_t kMark = 0x6d697272;
 constexpr std::uint32_t kLoopback = 1;      // the index of lo in every network namespace
 constexpr std::uint32_t kServiceType = 13;  // what `nft` calls inet_service
 constexpr std::uint32_t kSetId = 1;
-constexpr std::int32_t kPriority = -100;  // of destination translation, as `nft` has it
+// One after destination translation (`nft`'s dstnat): a sidecar's rules come first, and what the sidecar then
+// connects to is ours.
+constexpr std::int32_t kPriority = -99;
 constexpr int kOriginalDestination = 80;  // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
 constexpr const char* kSet = "ports";
 
