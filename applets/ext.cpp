@@ -173,6 +173,9 @@ Status run(const config::ResolvedConfig& config, const std::string& executable,
   variables.remove("MIRRORD_PROGRESS_MODE");  // the editor's affair
   print_config(config, progress);
   progress.success(launch_json(variables, config.environment.unset));
+  if (progress.is_unread())
+    return fail(ErrorCode::kDisconnected, "write the session's environment: nobody reads it",
+                "Keep standard output of mirrord ext open until it has ended.");
   session.release();
   return {};
 }

@@ -23,29 +23,25 @@ namespace {
 constexpr int kReaderPatienceMs = 60'000;
 
 // One line at a time: the output may be a pipe that a plugin reads, or be shared with others. A pipe
-// that has room takes PIPE_BUF bytes without waiting.
-void write_text(int fd, std::string_view text) {
+// that has room takes PIPE_BUF bytes without waiting. False: the text could not be written whole.
+bool write_text(int fd, std::string_view text) {
   while (!text.empty()) {
     pollfd writable{fd, POLLOUT, 0};
     const int ready = ::poll(&writable, 1, kReaderPatienceMs);
     if (ready == 0 || (ready < 0 && errno != EINTR))
-      return;
+      return false;
     const ssize_t written =
         ready < 0 ? -1 : ::write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
     if (written > 0)
       text.remove_prefix(static_cast<std::size_t>(written));
     else if (errno != EINTR && errno != EAGAIN)
-      return;
+      return false;
   }
+  return true;
 }
 
 std::string message_json(std::string_view message) {
   return message.empty() ? "null" : json_quoted(message);
-}
-
-// One line of JSON: {"type":"TYPE",FIELDS}.
-void write_json(std::string_view type, const std::string& fields) {
-  write_text(STDOUT_FILENO, "{\"type\":\"" + std::string(type) + "\"," + fields + "}\n");
 }
 
 bool is_set(const char* name) {
@@ -65,18 +61,33 @@ std::optional<ProgressTree> tree_for(ProgressMode mode) {
 }  // namespace
 
 struct Progress::View {
+  View(ProgressMode mode_wanted, std::optional<ProgressTree> on_terminal)
+      : mode(mode_wanted), tree(std::move(on_terminal)) {}
+
   ProgressMode mode;
   std::optional<ProgressTree> tree;
   std::set<std::string, std::less<>> warnings;  // that were shown
+  bool is_unread = false;
+
+  // One line of JSON: {"type":"TYPE",FIELDS}.
+  void json(std::string_view type, const std::string& fields) {
+    if (mode == ProgressMode::kJson)
+      to_output("{\"type\":\"" + std::string(type) + "\"," + fields + "}\n");
+  }
 
   // Without a terminal, in standard mode.
   void plain(std::string_view text) const {
     if (mode == ProgressMode::kStandard && !tree)
       write_text(STDERR_FILENO, "mirrord: " + std::string(text) + "\n");
   }
-  void simple(std::string_view text) const {
+  void simple(std::string_view text) {
     if (mode == ProgressMode::kSimple && !text.empty())
-      write_text(STDOUT_FILENO, std::string(text) + "\n");
+      to_output(std::string(text) + "\n");
+  }
+
+ private:
+  void to_output(std::string_view text) {
+    is_unread = !write_text(STDOUT_FILENO, text) || is_unread;
   }
 };
 
@@ -95,13 +106,12 @@ ProgressMode progress_mode_from_environment(ProgressMode fallback) {
 }
 
 Progress::Progress(ProgressMode mode, std::string_view name)
-    : Progress(std::make_shared<View>(View{mode, tree_for(mode), {}}), name, {}, 0) {}
+    : Progress(std::make_shared<View>(mode, tree_for(mode)), name, {}, 0) {}
 
 Progress::Progress(std::shared_ptr<View> view, std::string_view name, std::string_view parent,
                    unsigned depth)
     : view_(std::move(view)), name_(name), depth_(depth) {
-  if (view_->mode == ProgressMode::kJson)
-    write_json("NewTask", "\"name\":" + json_quoted(name_) + ",\"parent\":" + message_json(parent));
+  view_->json("NewTask", "\"name\":" + json_quoted(name_) + ",\"parent\":" + message_json(parent));
   const std::string title = depth_ == 0 ? name_ + " (cli version " + kVersion + ")" : name_;
   view_->simple(title);
   if (view_->tree)
@@ -126,6 +136,10 @@ ProgressMode Progress::mode() const {
   return view_->mode;
 }
 
+bool Progress::is_unread() const {
+  return view_->is_unread;
+}
+
 Progress Progress::subtask(std::string_view name) {
   return {view_, name, name_, depth_ + 1};
 }
@@ -141,8 +155,7 @@ void Progress::failure(std::string_view message) {
 void Progress::warning(std::string_view message) {
   if (!view_->warnings.emplace(message).second)
     return;
-  if (view_->mode == ProgressMode::kJson)
-    write_json("Warning", "\"message\":" + json_quoted(message));
+  view_->json("Warning", "\"message\":" + json_quoted(message));
   view_->simple(message);
   view_->plain("warning: " + std::string(message));
   if (view_->tree)
@@ -150,8 +163,7 @@ void Progress::warning(std::string_view message) {
 }
 
 void Progress::info(std::string_view message) {
-  if (view_->mode == ProgressMode::kJson)
-    write_json("Info", "\"message\":" + json_quoted(message));
+  view_->json("Info", "\"message\":" + json_quoted(message));
   view_->simple(message);
   view_->plain(message);
   if (view_->tree)
@@ -167,9 +179,9 @@ void Progress::ide_message(const IdeMessage& message) {
     actions += (actions.empty() ? "" : ",") +
                ("{\"kind\":\"Link\",\"label\":" + json_quoted(link.label)) +
                ",\"link\":" + json_quoted(link.address) + "}";
-  write_json("IdeMessage", "\"message\":{\"id\":" + json_quoted(message.id) + ",\"level\":\"" +
-                               (message.is_warning ? "Warning" : "Info") + "\",\"text\":" +
-                               json_quoted(message.text) + ",\"actions\":[" + actions + "]}");
+  view_->json("IdeMessage", "\"message\":{\"id\":" + json_quoted(message.id) + ",\"level\":\"" +
+                                (message.is_warning ? "Warning" : "Info") + "\",\"text\":" +
+                                json_quoted(message.text) + ",\"actions\":[" + actions + "]}");
 }
 
 void Progress::leave_terminal() {
@@ -180,10 +192,9 @@ void Progress::leave_terminal() {
 void Progress::finish(bool succeeded, std::string_view message) {
   if (!std::exchange(is_open_, false))
     return;
-  if (view_->mode == ProgressMode::kJson)
-    write_json("FinishedTask", "\"name\":" + json_quoted(name_) +
-                                   ",\"success\":" + (succeeded ? "true" : "false") +
-                                   ",\"message\":" + message_json(message));
+  view_->json("FinishedTask", "\"name\":" + json_quoted(name_) +
+                                  ",\"success\":" + (succeeded ? "true" : "false") +
+                                  ",\"message\":" + message_json(message));
   view_->simple(message);
   const std::string_view shown = message.empty() ? std::string_view(name_) : message;
   if (view_->tree)

@@ -50,6 +50,8 @@ class Progress {
   void leave_terminal();
 
   ProgressMode mode() const;
+  // Something could not be written: who should read it is gone.
+  bool is_unread() const;
 
  private:
   struct View;  // what the tasks of one root share

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -130,6 +132,11 @@ SessionStart::SessionStart(const config::ResolvedConfig& config, Progress& progr
                            Timings& timings)
     : config_(config), progress_(progress), timings_(timings) {}
 
+SessionStart::~SessionStart() {
+  if (intproxy_)
+    syscall(SYS_pidfd_send_signal, intproxy_.get(), SIGTERM, nullptr, 0);
+}
+
 void SessionStart::show_warnings() const {
   for (const std::string& warning : config_.warnings)
     progress_.warning(warning);
@@ -186,6 +193,7 @@ Status SessionStart::start(const SessionPlan& plan) {
   }
   MIRRORD_TRY(started, run(std::move(options)));
   remote_ = std::move(started.environment);
+  intproxy_.reset(static_cast<int>(syscall(SYS_pidfd_open, started.intproxy_pid, 0)));
   timings_.mark("intproxy, agent, environment");
   return {};
 }
@@ -232,6 +240,7 @@ Result<VariableList> SessionStart::environment(const char* const* inherited) con
 
 void SessionStart::release() {
   directory_->release();
+  intproxy_.reset();
 }
 
 }  // namespace mirrord

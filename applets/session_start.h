@@ -13,6 +13,7 @@
 #include "applets/session_directory.h"
 #include "applets/timings.h"
 #include "net/error.h"
+#include "net/fd.h"
 
 namespace mirrord {
 
@@ -36,6 +37,9 @@ class SessionStart {
  public:
   // All three live longer.
   SessionStart(const config::ResolvedConfig& config, Progress& progress, Timings& timings);
+  SessionStart(const SessionStart&) = delete;
+  SessionStart& operator=(const SessionStart&) = delete;
+  ~SessionStart();  // a session that nobody has got ends
 
   void show_warnings() const;  // of the configuration, and of the target
   // Hook, settings, intproxy and agent. On an error everything that it started has ended.
@@ -55,6 +59,7 @@ class SessionStart {
   std::unique_ptr<SessionDirectory> directory_;
   SessionVariables variables_;
   std::map<std::string, std::string> remote_;  // environment of the target
+  Fd intproxy_;                                // pidfd, until the session is in use
 };
 
 }  // namespace mirrord

@@ -235,6 +235,22 @@ class Session(ExtTest):
             self.assertEqual(-signal.SIGTERM, process.wait(10))
 
 
+    def test_nothing_stays_if_the_environment_cannot_be_made(self):
+        path = self.config({"feature": {"env": {"env_file": self.local_file("wrong.env", b"no assignment\n")}}})
+        code, out, errors = self.call("-t", self.pod.target, "-f", path)
+        self.assertEqual((1, False), (code, self.lines(out)[-1]["success"]))
+        self.assertIn("wrong.env:1", json.loads(errors[len("Error: "):])["message"])
+
+    def test_nothing_stays_if_the_editor_has_gone(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([self.mirrord, "ext", "-t", self.pod.target], cwd=self.work, stdin=subprocess.DEVNULL,
+                              env={**self.env, **PLUGIN}, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+        os.close(writer)
+        self.assertEqual(1, done.returncode)
+        self.assertIn(b"nobody reads it", done.stderr)
+
+
 class Refusals(ExtTest):
     def error(self, *arguments, code=1, out=BEGIN + FAILED, **options):
         got, text, errors = self.call(*arguments, **options)
