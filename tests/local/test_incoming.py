@@ -431,10 +431,42 @@ class IncomingByNftables(Incoming):
 
     def test_it_has_a_table_of_its_own(self):
         process = self.serve("steal")
-        self.assertRegex(self.tables(), r"^table inet mirrord-[0-9]+\n$")
+        self.assertRegex(self.tables(), r"^table inet mirrord-[0-9a-f]{8}\n$")
         process.stdin.close()
         process.wait(20)
         self.nothing_stays()
+
+
+class IncomingByGuardedNftables(IncomingByNftables):
+    """As on kernels before 5.12."""
+    way = "nftables-guard"
+
+    def test_what_is_killed_with_its_guard_is_removed_by_the_next(self):
+        process = self.serve("steal")
+        agent = self.victim("agent")
+        guards = [int(name) for name in os.listdir("/proc") if name.isdigit() and self.is_guard_of(name, agent)]
+        self.assertEqual(1, len(guards))
+        for pid in guards + [agent]:
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+        process.wait(20)
+        self.assertRegex(self.tables(), r"^table inet mirrord-[0-9a-f]{8}\n$")
+        process = self.serve("steal")
+        self.assertRegex(self.tables(), r"^table inet mirrord-[0-9a-f]{8}\n$")
+        self.assertEqual("local", self.who())
+        process.stdin.close()
+        process.wait(20)
+        self.becomes("target")
+        self.nothing_stays()
+
+    @staticmethod
+    def is_guard_of(pid, agent):
+        try:
+            with open("/proc/%s/stat" % pid, encoding="utf-8") as file:
+                name, rest = file.read().rsplit(")", 1)
+            return name.endswith("(mirrord-guard") and int(rest.split()[1]) == agent
+        except OSError:
+            return False
 
 
 # Listens on the port of a service of the sandbox, and asks that service: who answers?

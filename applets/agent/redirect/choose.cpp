@@ -27,10 +27,16 @@ Made by_socket_lookup(net::Loop& loop, const Program& program, Redirector::Accep
 }
 
 Made by_nftables(net::Loop& loop, const Program& /*program*/, Redirector::Accepted accepted) {
-  return make_nftables(loop, std::move(accepted));
+  return make_nftables(loop, std::move(accepted), TableOwner::kSocket);
 }
 
-constexpr std::array kWays{Way{"socket-lookup", by_socket_lookup}, Way{"nftables", by_nftables}};
+Made by_guarded_nftables(net::Loop& loop, const Program& /*program*/,
+                         Redirector::Accepted accepted) {
+  return make_nftables(loop, std::move(accepted), TableOwner::kGuard);
+}
+
+constexpr std::array kWays{Way{"socket-lookup", by_socket_lookup}, Way{"nftables", by_nftables},
+                           Way{"nftables-guard", by_guarded_nftables}};
 
 Made make_first(net::Loop& loop, const Program& program, std::string_view chosen,
                 Redirector::Accepted accepted) {
@@ -53,7 +59,7 @@ Made make_first(net::Loop& loop, const Program& program, std::string_view chosen
   }
   if (!is_known) {
     reasons.what += ": MIRRORD_AGENT_REDIRECT is `" + std::string(chosen) +
-                    "`, not auto, socket-lookup or nftables";
+                    "`, not auto, socket-lookup, nftables or nftables-guard";
   }
   return std::unexpected(std::move(reasons));
 }

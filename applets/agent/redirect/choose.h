@@ -9,7 +9,7 @@
 
 namespace mirrord::agent {
 
-// MIRRORD_AGENT_REDIRECT: "auto" (also without a value), "socket-lookup" or "nftables". To be called
+// MIRRORD_AGENT_REDIRECT: "auto" (also without a value), "socket-lookup", "nftables" or "nftables-guard". To be called
 // while the agent has its privileges and one thread; what it returns makes the redirector in the
 // network namespace of its caller. Auto takes the first way that works there, and fails with the
 // reasons of all.

@@ -1,36 +1,19 @@
-// applets/agent/redirect/claimed.cpp — claims ports by abstract socket names (unix(7)).
+// applets/agent/redirect/claimed.cpp — claims ports by their names.
 #include "applets/agent/redirect/claimed.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <map>
 #include <string>
 #include <utility>
+
+#include "applets/agent/redirect/netns_name.h"
 
 namespace mirrord::agent {
 namespace {
 
 constexpr std::chrono::milliseconds kRetry{100};
 constexpr int kAttempts = 30;
-
-Result<Fd> claim(std::uint16_t port) {
-  Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket)
-    return fail_system("make a socket", errno);
-  const std::string name = "mirrord-agent-port-" + std::to_string(port);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::ranges::copy(name, address.sun_path + 1);
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0)
-    return fail_system("claim port " + std::to_string(port), errno);
-  return socket;
-}
 
 class Claimed final : public Redirector {
  public:
@@ -59,7 +42,7 @@ class Claimed final : public Redirector {
 
   void attempt(std::uint16_t port, Done done, int count) {
     Claim& own = claims_[port];
-    auto socket = claim(port);
+    auto socket = hold_name("mirrord-agent-port-" + std::to_string(port));
     if (socket) {
       own.socket = std::move(*socket);
       return inner_->add_port(port, [this, port, done = std::move(done)](Status status) mutable {

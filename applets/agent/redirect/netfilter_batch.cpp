@@ -20,6 +20,35 @@ constexpr std::size_t aligned(std::size_t size) {
   return (size + NLMSG_ALIGNTO - 1) & ~std::size_t{NLMSG_ALIGNTO - 1};
 }
 
+bool send(int socket, std::span<const std::byte> bytes) {
+  sockaddr_nl kernel{};
+  kernel.nl_family = AF_NETLINK;
+  return ::sendto(socket, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel),
+                  sizeof kernel) >= 0;
+}
+
+// Everything that the kernel has answered. `use` gets each message's header and what follows it.
+template <class Use>
+void for_each_answer(int socket, Use use) {
+  std::array<std::byte, 16384> room{};
+  while (true) {
+    const ssize_t count = ::recv(socket, room.data(), room.size(), MSG_DONTWAIT);
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      return;
+    auto rest = std::span<const std::byte>(room).first(static_cast<std::size_t>(count));
+    while (rest.size() >= sizeof(nlmsghdr)) {
+      nlmsghdr header{};
+      std::memcpy(&header, rest.data(), sizeof header);
+      if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size())
+        break;
+      use(header, rest.subspan(sizeof header, header.nlmsg_len - sizeof header));
+      rest = rest.subspan(std::min(rest.size(), aligned(header.nlmsg_len)));
+    }
+  }
+}
+
 }  // namespace
 
 NetfilterBatch::NetfilterBatch() {
@@ -88,38 +117,56 @@ void NetfilterBatch::number(int attribute, std::uint32_t value) {
   bytes(attribute, std::as_bytes(std::span(&big_endian, 1)));
 }
 
-Status NetfilterBatch::commit(int socket, const std::string& tried) {
+std::vector<std::byte> NetfilterBatch::finish() {
   begin_message(NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
   end_message();
   is_in_message_ = false;
-  sockaddr_nl kernel{};
-  kernel.nl_family = AF_NETLINK;
-  if (::sendto(socket, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&kernel),
-               sizeof kernel) < 0)
+  return std::move(buffer_);
+}
+
+Status NetfilterBatch::commit(int socket, const std::string& tried) {
+  const std::vector<std::byte> batch = finish();
+  if (!send(socket, batch))
     return fail_system(tried, errno);
-  std::array<std::byte, 8192> room{};
   int error = 0;
-  while (true) {
-    const ssize_t count = ::recv(socket, room.data(), room.size(), MSG_DONTWAIT);
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      break;
-    auto rest = std::span(room).first(static_cast<std::size_t>(count));
-    while (rest.size() >= sizeof(nlmsghdr)) {
-      nlmsghdr header{};
-      std::memcpy(&header, rest.data(), sizeof header);
-      if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size())
-        break;
-      int code = 0;
-      if (header.nlmsg_type == NLMSG_ERROR && header.nlmsg_len >= sizeof header + sizeof code)
-        std::memcpy(&code, rest.data() + sizeof header, sizeof code);
-      if (error == 0)
-        error = -code;
-      rest = rest.subspan(std::min(rest.size(), aligned(header.nlmsg_len)));
-    }
-  }
+  for_each_answer(socket, [&](const nlmsghdr& header, std::span<const std::byte> content) {
+    int code = 0;
+    if (header.nlmsg_type == NLMSG_ERROR && content.size() >= sizeof code)
+      std::memcpy(&code, content.data(), sizeof code);
+    if (error == 0)
+      error = -code;
+  });
   return error == 0 ? Status() : fail_system(tried, error);
+}
+
+std::vector<std::string> netfilter_tables(int socket) {
+  struct {
+    nlmsghdr header;
+    nfgenmsg general;
+  } request{{sizeof request, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
+             NLM_F_REQUEST | NLM_F_DUMP, 1, 0},
+            {NFPROTO_INET, NFNETLINK_V0, 0}};
+  std::vector<std::string> names;
+  if (!send(socket, std::as_bytes(std::span(&request, 1))))
+    return names;
+  for_each_answer(socket, [&](const nlmsghdr& header, std::span<const std::byte> content) {
+    if (header.nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE) ||
+        content.size() < sizeof(nfgenmsg))
+      return;
+    std::span<const std::byte> rest = content.subspan(sizeof(nfgenmsg));
+    while (rest.size() >= sizeof(nlattr)) {
+      nlattr attribute{};
+      std::memcpy(&attribute, rest.data(), sizeof attribute);
+      if (attribute.nla_len < sizeof attribute || attribute.nla_len > rest.size())
+        return;
+      if (attribute.nla_type == NFTA_TABLE_NAME) {
+        const auto* text = reinterpret_cast<const char*>(rest.data() + sizeof attribute);
+        names.emplace_back(text, strnlen(text, attribute.nla_len - sizeof attribute));
+      }
+      rest = rest.subspan(std::min(rest.size(), aligned(attribute.nla_len)));
+    }
+  });
+  return names;
 }
 
 Result<Fd> open_netfilter_socket() {

@@ -34,6 +34,8 @@ class NetfilterBatch {
   // Sends everything, and fails with what the kernel said of the first message that it refused. Nothing
   // blocks: the kernel has answered when the send returns. Needs CAP_NET_ADMIN in the network namespace.
   [[nodiscard]] Status commit(int socket, const std::string& tried);
+  // What commit() would send, for somebody else to send.
+  [[nodiscard]] std::vector<std::byte> finish();
 
  private:
   std::size_t open(int attribute);
@@ -50,5 +52,9 @@ class NetfilterBatch {
 
 // A netlink socket for batches. What was made with it as an owner goes when it closes.
 [[nodiscard]] Result<Fd> open_netfilter_socket();
+
+// The names of all nftables tables of the family inet in this network namespace, as far as they can be had. Needs
+// CAP_NET_ADMIN there.
+[[nodiscard]] std::vector<std::string> netfilter_tables(int socket);
 
 }  // namespace mirrord::agent

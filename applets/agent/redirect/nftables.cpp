@@ -12,12 +12,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "applets/agent/privileges.h"
 #include "applets/agent/redirect/listeners.h"
 #include "applets/agent/redirect/netfilter_batch.h"
+#include "applets/agent/redirect/netns_name.h"
+#include "applets/agent/redirect/table_guard.h"
+#include "net/random.h"
 
 namespace mirrord::agent {
 namespace {
@@ -32,6 +36,7 @@ constexpr std::uint32_t kSetId = 1;
 constexpr std::int32_t kPriority = -99;
 constexpr int kOriginalDestination = 80;  // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
 constexpr const char* kSet = "ports";
+constexpr const char* kTablePrefix = "mirrord-";
 
 template <class T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -132,10 +137,19 @@ class Nftables final : public Redirector {
         }) {}
   ~Nftables() override { *alive_ = false; }
 
-  Status start() {
+  Status start(TableOwner owner) {
     MIRRORD_CHECK_STATUS(listeners_.open());
     MIRRORD_TRY(socket, open_netfilter_socket());
     socket_ = std::move(socket);
+    MIRRORD_TRY(name, hold_name(table_));
+    name_ = std::move(name);
+    remove_left_tables();
+    if (owner == TableOwner::kGuard) {
+      NetfilterBatch removal;
+      add_removal(removal, table_);
+      MIRRORD_TRY(guard, TableGuard::start(removal.finish()));
+      guard_.emplace(std::move(guard));
+    }
     // The look-up of the destination is a kernel module of its own, which may be missing.
     Status made = make_table(true);
     return made || made.error().sys == EPERM ? made : make_table(false);
@@ -158,11 +172,29 @@ class Nftables final : public Redirector {
   [[nodiscard]] std::string_view name() const override { return "nftables"; }
 
  private:
+  static void add_removal(NetfilterBatch& batch, const std::string& table) {
+    batch.message(NFT_MSG_DELTABLE, 0);
+    batch.text(NFTA_TABLE_NAME, table);
+  }
+
+  // Of agents that were killed together with their guards. One that lives holds its table's name.
+  void remove_left_tables() {
+    const RaisedNetAdmin raised;
+    for (const std::string& table : netfilter_tables(socket_.get())) {
+      if (!table.starts_with(kTablePrefix) || !hold_name(table))
+        continue;
+      NetfilterBatch batch;
+      add_removal(batch, table);
+      (void)batch.commit(socket_.get(), "remove a table");  // another user's is not ours to remove
+    }
+  }
+
   Status make_table(bool looks_up) {
     NetfilterBatch batch;
     batch.message(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
     batch.text(NFTA_TABLE_NAME, table_);
-    batch.number(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+    if (!guard_)
+      batch.number(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
 
     batch.message(NFT_MSG_NEWSET, NLM_F_CREATE);
     batch.text(NFTA_SET_TABLE, table_);
@@ -260,17 +292,21 @@ class Nftables final : public Redirector {
 
   net::Loop& loop_;
   Accepted accepted_;
-  const std::string table_ = "mirrord-" + std::to_string(::getpid());
+  // Not of the process's number: agents of several containers, of which each counts for itself, meet here.
+  const std::string table_ = kTablePrefix + net::random_hex(4);
   RedirectListeners listeners_;
-  Fd socket_;  // owns the table
+  Fd name_;                          // that of the table
+  Fd socket_;                        // owns the table, if nobody else does
+  std::optional<TableGuard> guard_;  // removes it
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace
 
-Result<std::unique_ptr<Redirector>> make_nftables(net::Loop& loop, Redirector::Accepted accepted) {
+Result<std::unique_ptr<Redirector>> make_nftables(net::Loop& loop, Redirector::Accepted accepted,
+                                                  TableOwner owner) {
   auto made = std::make_unique<Nftables>(loop, std::move(accepted));
-  MIRRORD_CHECK_STATUS(made->start());
+  MIRRORD_CHECK_STATUS(made->start(owner));
   return made;
 }
 
