@@ -69,6 +69,7 @@ struct TlsPump::Impl {
   std::shared_ptr<TlsContext> context;
   Fd socket, plain;
   std::string peer_name;
+  std::string server_name;  // that the client asked for
   mbedtls_ssl_context ssl;
   Handlers handlers;
 
@@ -98,6 +99,10 @@ TlsPump::TlsPump(Loop& loop, std::shared_ptr<TlsContext> context, Fd socket, std
     : impl_(std::make_unique<Impl>(loop, std::move(context), std::move(socket),
                                    std::move(peer_name))) {}
 TlsPump::~TlsPump() = default;
+
+const std::string& TlsPump::server_name() const {
+  return impl_->server_name;
+}
 
 Result<Fd> TlsPump::start(Handlers handlers, milliseconds handshake_limit) {
   Impl& impl = *impl_;
@@ -142,6 +147,7 @@ int TlsPump::Impl::set_up() {
     return code;
   }
   const std::string& name = context->options().peer_name;
+  mbedtls_ssl_set_user_data_p(&ssl, &server_name);
   mbedtls_ssl_set_bio(&ssl, this, send_raw, receive_raw, nullptr);
   return context->options().role == TlsRole::kClient
              ? mbedtls_ssl_set_hostname(&ssl, name.empty() ? nullptr : name.c_str())
@@ -220,6 +226,12 @@ void TlsPump::Impl::shake_hands() {
   }
   if (code != 0) {
     end(handshake_error(code));
+    return;
+  }
+  // One that need not show a certificate, and shows a wrong one, is not let in.
+  if (context->options().is_peer_optional && mbedtls_ssl_get_peer_cert(&ssl) != nullptr &&
+      mbedtls_ssl_get_verify_result(&ssl) != 0) {
+    end(handshake_error(MBEDTLS_ERR_X509_CERT_VERIFY_FAILED));
     return;
   }
   is_ready = true;

@@ -39,6 +39,8 @@ class TlsPump {
   // Call once. The user's socket; bytes may be written to it before the handshake is over.
   Result<Fd> start(Handlers handlers,
                    std::chrono::milliseconds handshake_limit = kHandshakeTimeout);
+  // As a server: the name that the client has asked for, once `ready`; may be empty.
+  [[nodiscard]] const std::string& server_name() const;
   // The user has closed its socket: what it has written still leaves, then `ended` is called without
   // waiting for the peer; after `limit` in any case.
   void finish(std::chrono::milliseconds limit);

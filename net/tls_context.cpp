@@ -79,6 +79,22 @@ std::string first_pem(const std::string& pem) {
   return end == std::string::npos ? pem : pem.substr(0, end + kEnd.size()) + "\n";
 }
 
+int verification_of(const TlsOptions& options) {
+  // A server that verifies nothing does not ask clients for a certificate.
+  if (options.accepts_any)
+    return options.role == TlsRole::kServer ? MBEDTLS_SSL_VERIFY_OPTIONAL : MBEDTLS_SSL_VERIFY_NONE;
+  if (options.trusted.empty())
+    return MBEDTLS_SSL_VERIFY_NONE;
+  return options.is_peer_optional ? MBEDTLS_SSL_VERIFY_OPTIONAL : MBEDTLS_SSL_VERIFY_REQUIRED;
+}
+
+// The connection keeps what its client asks for, if it wants to.
+int note_server_name(void*, mbedtls_ssl_context* ssl, const unsigned char* name, std::size_t size) {
+  if (auto* kept = static_cast<std::string*>(mbedtls_ssl_get_user_data_p(ssl)))
+    kept->assign(reinterpret_cast<const char*>(name), size);
+  return 0;
+}
+
 }  // namespace
 
 Error tls_error(std::string_view tried, int code) {
@@ -126,7 +142,7 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(TlsOptions options) {
   impl.options = std::move(options);
   const TlsOptions& chosen = impl.options;
   const bool is_client = chosen.role == TlsRole::kClient;
-  if (is_client && chosen.trusted.empty()) {
+  if (is_client && chosen.trusted.empty() && !chosen.accepts_any) {
     return fail(ErrorCode::kConfig, "set TLS up: there is no certificate to trust");
   }
   int code = psa_crypto_init() == PSA_SUCCESS ? 0 : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
@@ -141,8 +157,8 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(TlsOptions options) {
   mbedtls_ssl_conf_rng(&impl.config, random_bytes, nullptr);
   mbedtls_ssl_conf_min_tls_version(&impl.config, MBEDTLS_SSL_VERSION_TLS1_2);
   mbedtls_ssl_conf_ciphersuites(&impl.config, kCiphers);
-  mbedtls_ssl_conf_authmode(
-      &impl.config, chosen.trusted.empty() ? MBEDTLS_SSL_VERIFY_NONE : MBEDTLS_SSL_VERIFY_REQUIRED);
+  mbedtls_ssl_conf_authmode(&impl.config, verification_of(chosen));
+  mbedtls_ssl_conf_sni(&impl.config, note_server_name, nullptr);
   if (!chosen.trusted.empty()) {
     const std::string& all = chosen.trusted;
     MIRRORD_CHECK_STATUS(parse(impl.trusted, chosen.trusts_first_only ? first_pem(all) : all,

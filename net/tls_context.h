@@ -19,6 +19,10 @@ struct TlsOptions {
   // Whom to believe: certificates of authorities, or the peer's very own. As a server: empty means
   // that clients show no certificate; otherwise they must. As a client it must not be empty.
   std::string trusted;
+  // Instead: any certificate will do. As a server: clients are asked for one, and need not have it.
+  bool accepts_any = false;
+  bool is_peer_optional =
+      false;  // server: a client without a certificate is let in beside `trusted`
   bool trusts_first_only = false;  // only the first certificate of `trusted`, whatever follows
   std::string certificate, key;    // what we show: the chain, leaf first, and its key; may be empty
   std::string peer_name;           // client: asked for and checked (DNS or IP); empty: any name

@@ -123,6 +123,69 @@ TEST_F(TlsTest, CarriesExactBytesBothWaysPastSlowReaders) {
   EXPECT_FALSE(server_.error) << server_.error->what;
 }
 
+TEST_F(TlsTest, TellsAServerWhatItsClientAskedFor) {
+  auto [one, other] = socket_pair();
+  TlsOptions client = client_options();
+  client.alpn = {"h2", "http/1.1"};
+  TlsOptions server = server_options();
+  server.alpn = {"http/1.1"};
+  start(client_, client, std::move(one));
+  start(server_, server, std::move(other));
+  client_.user.reset();
+  server_.user.reset();
+  run_until_ends(2);
+  EXPECT_EQ(server_.pump->server_name(), kName);
+  EXPECT_EQ(server_.alpn, "http/1.1");
+  EXPECT_EQ(client_.alpn, "http/1.1");
+}
+
+TEST_F(TlsTest, AcceptsAnyCertificateWhereThatIsWanted) {
+  const auto other_identity = make_tls_identity("someone.else");
+  for (const bool is_shown : {false, true}) {
+    Side client;
+    Side server;
+    auto [one, other] = socket_pair();
+    TlsOptions asking{.role = TlsRole::kClient, .accepts_any = true, .peer_name = "a.name"};
+    if (is_shown) {
+      asking.certificate = other_identity->certificate;
+      asking.key = other_identity->key;
+    }
+    TlsOptions answering = server_options();
+    answering.accepts_any = true;
+    start(client, asking, std::move(one));
+    start(server, answering, std::move(other));
+    client.user.reset();
+    server.user.reset();
+    run_until_ends(is_shown ? 4 : 2);
+    EXPECT_TRUE(client.is_ready && server.is_ready);
+    EXPECT_EQ(server.pump->server_name(), "a.name");
+  }
+}
+
+TEST_F(TlsTest, LetsClientsInWithoutACertificateButNotWithAWrongOne) {
+  const auto other_identity = make_tls_identity("someone.else");
+  for (const bool is_shown : {false, true}) {
+    Side client;
+    Side server;
+    auto [one, other] = socket_pair();
+    TlsOptions asking = client_options();
+    if (is_shown) {
+      asking.certificate = other_identity->certificate;
+      asking.key = other_identity->key;
+    }
+    TlsOptions answering = server_options();
+    answering.trusted = identity().certificate;
+    answering.is_peer_optional = true;
+    start(client, asking, std::move(one));
+    start(server, answering, std::move(other));
+    client.user.reset();
+    server.user.reset();
+    run_until_ends(is_shown ? 4 : 2);
+    EXPECT_EQ(server.is_ready, !is_shown);
+    EXPECT_EQ(server.error.has_value(), is_shown);
+  }
+}
+
 TEST_F(TlsTest, GoesOnInOneDirectionWhenTheOtherHasEnded) {
   auto [one, other] = socket_pair();
   start(client_, client_options(), std::move(one));
