@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "k8s/base64.h"
 #include "k8s/proxy_choice.h"
+#include "net/base64.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -120,8 +120,8 @@ void append_identity(CurlList& headers, const ClientConfig& config,
   if (!credentials.bearer_token.empty()) {
     append(headers, "Authorization: Bearer " + credentials.bearer_token);
   } else if (!credentials.username.empty()) {
-    append(headers,
-           "Authorization: Basic " + to_base64(credentials.username + ":" + credentials.password));
+    append(headers, "Authorization: Basic " +
+                        net::to_base64(credentials.username + ":" + credentials.password));
   }
   if (!config.impersonate_user.empty()) {
     append(headers, "Impersonate-User: " + config.impersonate_user);

@@ -6,11 +6,11 @@
 #include <mutex>
 #include <utility>
 
-#include "k8s/base64.h"
 #include "k8s/command.h"
 #include "k8s/credential_source.h"
 #include "k8s/oidc.h"
 #include "k8s/timestamp.h"
+#include "net/base64.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -170,7 +170,7 @@ std::optional<Clock::time_point> token_expiry(std::string_view token) {
   std::ranges::replace(claims, '-', '+');
   std::ranges::replace(claims, '_', '/');
   claims.resize((claims.size() + 3) / 4 * 4, '=');
-  const auto text = from_base64(claims);
+  const auto text = net::from_base64(claims);
   const auto json = text ? Json::parse(*text, "the token") : Result<Json>(Json());
   if (!json || (*json)["exp"].number() <= 0) {
     return std::nullopt;

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "k8s/auth_provider.h"
-#include "k8s/base64.h"
+#include "net/base64.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -110,7 +110,7 @@ Result<CredentialSource> identity_source(const KubeEntry& user, ExecClusterInfo 
 Result<std::string> data_or_file(const KubeEntry& entry, std::string_view key) {
   const std::string name(key);
   if (const JsonView data = entry.body[name + "-data"]; !data.text().empty()) {
-    auto bytes = from_base64(data.text());
+    auto bytes = net::from_base64(data.text());
     if (!bytes) {
       return fail(ErrorCode::kConfig,
                   entry.file + ": `" + name + "-data` of `" + entry.name + "` is not valid Base64");

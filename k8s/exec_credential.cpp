@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
-#include "k8s/base64.h"
 #include "k8s/command.h"
 #include "k8s/timestamp.h"
 #include "k8s/yaml.h"
+#include "net/base64.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -25,7 +25,7 @@ std::string exec_info(const ExecPlugin& plugin, bool is_interactive) {
       cluster.set("insecure-skip-tls-verify", true);
     }
     if (!info.ca_pem.empty()) {
-      cluster.set("certificate-authority-data", to_base64(info.ca_pem));
+      cluster.set("certificate-authority-data", net::to_base64(info.ca_pem));
     }
     if (!info.proxy.empty()) {
       cluster.set("proxy-url", info.proxy);

@@ -5,6 +5,7 @@
 #include <mbedtls/ssl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -59,6 +60,7 @@ struct TlsPump::Impl {
   bool deliver();
   void run_output();
   bool fill_output();
+  [[nodiscard]] bool user_has_closed() const;
   void output_failed(int code);
   void end_output();
   void update_interest();
@@ -203,6 +205,8 @@ void TlsPump::Impl::run() {
     return;
   }
   const std::shared_ptr<bool> watched = alive;
+  if (plain_has_ended && user_has_closed())
+    plain_takes_none = true;
   run_output();
   if (*watched && !has_ended) {
     run_input();
@@ -375,7 +379,14 @@ bool TlsPump::Impl::fill_output() {
     return true;
   }
   plain_has_ended = count == 0 || !would_block(errno);
+  plain_takes_none = plain_takes_none || (plain_has_ended && user_has_closed());
   return false;
+}
+
+// Not only the sending half: then nobody reads what the peer may still send.
+bool TlsPump::Impl::user_has_closed() const {
+  pollfd state{.fd = plain.get(), .events = 0, .revents = 0};
+  return ::poll(&state, 1, 0) > 0 && (state.revents & POLLHUP) != 0;
 }
 
 void TlsPump::Impl::end_output() {

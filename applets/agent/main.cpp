@@ -150,8 +150,11 @@ Status serve(const Options& options) {
   std::unique_ptr<Incoming> incoming;
   if (options.kind != TargetKind::kTargetless) {
     const char* way = ::getenv("MIRRORD_AGENT_REDIRECT");
-    incoming = std::make_unique<Incoming>(loop, incoming_settings(::getenv),
-                                          redirector_maker(loop, way == nullptr ? "" : way));
+    const char* tls_text = ::getenv("MIRRORD_AGENT_STEAL_TLS_CONFIG");
+    MIRRORD_TRY(tls_ports, parse_tls_ports(tls_text == nullptr ? "" : tls_text));
+    incoming = std::make_unique<Incoming>(
+        loop, incoming_settings(::getenv), redirector_maker(loop, way == nullptr ? "" : way),
+        std::make_unique<TlsPorts>(loop, target, std::move(tls_ports)));
   }
   drop_privileges();
   Server server(loop, target,

@@ -1,6 +1,7 @@
 // applets/agent/incoming/detection.cpp — MSG_PEEK until the first bytes decide.
 #include "applets/agent/incoming/detection.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -10,8 +11,15 @@
 namespace mirrord::agent {
 namespace {
 
+constexpr std::chrono::milliseconds kPause{10};
+
 void wake_from(int socket, int bytes) {
   ::setsockopt(socket, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof bytes);
+}
+
+bool has_ended(int socket) {
+  pollfd state{.fd = socket, .events = POLLRDHUP, .revents = 0};
+  return ::poll(&state, 1, 0) > 0;
 }
 
 }  // namespace
@@ -38,9 +46,15 @@ HttpDetection::Detected HttpDetection::look() {
   const Detected what = net::http::detect(std::span(bytes).first(static_cast<std::size_t>(count)));
   if (what != Detected::kNeedsMore)
     return what;
-  // Woken with nothing new: the client has ended its half.
-  if (count < wanted_bytes_)
-    return Detected::kOther;
+  if (count < wanted_bytes_) {  // woken with nothing new
+    if (has_ended(socket_.get()))
+      return Detected::kOther;
+    // A socket of a family that knows no low-water mark.
+    watcher_->watch(net::FdWatcher::kNone);
+    pause_.emplace(loop_);
+    pause_->start(kPause, [this] { watcher_->watch(net::FdWatcher::kReadable); });
+    return Detected::kNeedsMore;
+  }
   wanted_bytes_ = static_cast<int>(count) + 1;
   wake_from(socket_.get(), wanted_bytes_);
   return Detected::kNeedsMore;
@@ -53,6 +67,7 @@ void HttpDetection::look_again() {
 
 void HttpDetection::finish(Detected what) {
   watcher_.reset();
+  pause_.reset();
   deadline_.reset();
   if (wanted_bytes_ > 1)
     wake_from(socket_.get(), 1);

@@ -40,7 +40,7 @@ class HttpDetection {
   Done done_;
   int wanted_bytes_ = 1;  // SO_RCVLOWAT: the loop wakes for more than was seen
   std::optional<net::FdWatcher> watcher_;
-  std::optional<net::Timer> deadline_;
+  std::optional<net::Timer> pause_, deadline_;
 };
 
 }  // namespace mirrord::agent

@@ -11,10 +11,9 @@ using net::http::ExchangeId;
 using net::http::Headers;
 using net::http::RequestHead;
 
-HttpConnection::HttpConnection(net::Loop& loop, Incoming& incoming, Redirector& redirector,
-                               proto::ReceiveBuffer& buffer, Fd peer, const Origin& origin,
-                               net::http::Protocol protocol, PassThrough::Copies copies,
-                               net::Callback ended)
+HttpConnection::HttpConnection(net::Loop& loop, Incoming& incoming, proto::ReceiveBuffer& buffer,
+                               Fd peer, const Origin& origin, net::http::Protocol protocol,
+                               Upstream upstream, PassThrough::Copies copies, net::Callback ended)
     : loop_(loop),
       incoming_(incoming),
       buffer_(buffer),
@@ -47,7 +46,7 @@ HttpConnection::HttpConnection(net::Loop& loop, Incoming& incoming, Redirector& 
                   .input_wanted = [] {},  // settle() looks
                   .closed = [this](Close how) { closed(how); },
               }),
-      target_(loop, redirector, buffer, protocol, origin.destination,
+      target_(loop, buffer, protocol, std::move(upstream),
               [this] {
                 // The target ends connections that it does not use; so the client's ends too.
                 if (requests_.empty() && server_.is_idle()) {

@@ -23,9 +23,9 @@ namespace mirrord::agent {
 class HttpConnection {
  public:
   // `ended` is called once, last, and must not destroy the object before it has returned.
-  HttpConnection(net::Loop& loop, Incoming& incoming, Redirector& redirector,
-                 proto::ReceiveBuffer& buffer, Fd peer, const Origin& origin,
-                 net::http::Protocol protocol, PassThrough::Copies copies, net::Callback ended);
+  HttpConnection(net::Loop& loop, Incoming& incoming, proto::ReceiveBuffer& buffer, Fd peer,
+                 const Origin& origin, net::http::Protocol protocol, Upstream upstream,
+                 PassThrough::Copies copies, net::Callback ended);
   ~HttpConnection();
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;

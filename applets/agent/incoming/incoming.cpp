@@ -29,10 +29,12 @@ proto::ResponseError to_wire(const Error& error) {
 
 }  // namespace
 
-Incoming::Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector)
+Incoming::Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector,
+                   std::unique_ptr<TlsPorts> tls)
     : loop_(loop),
       settings_(settings),
       make_redirector_(std::move(make_redirector)),
+      tls_(std::move(tls)),
       sweep_(loop) {}
 
 Incoming::~Incoming() {
@@ -216,10 +218,42 @@ void Incoming::accepted(Redirected connection) {
   if (!peer || !destination)
     return;
   const Origin origin{*peer, *destination, proto::IncomingTrafficTransportType::make<"Tcp">()};
-  if (has_filters(destination->port))
-    detect(std::move(connection.socket), origin);
+  if (tls_ && tls_->has(destination->port))
+    decrypt(std::move(connection.socket), origin);
   else
-    route(std::move(connection.socket), origin, net::http::Protocol::kDetect);
+    sort(std::move(connection.socket), origin);
+}
+
+// What does not shake hands properly has failed, as it would have at the target.
+void Incoming::decrypt(Fd socket, const Origin& origin) {
+  const auto ready = [this, origin](Fd plain, proto::IncomingTrafficTransportType transport) {
+    Origin decrypted = origin;
+    decrypted.transport = std::move(transport);
+    sort(std::move(plain), decrypted);
+  };
+  const Status started = tls_->accept(std::move(socket), origin.destination.port, ready);
+  if (started)
+    return;
+  if (const auto port = ports_.find(origin.destination.port); port != ports_.end()) {
+    for (const Subscription& subscription : port->second.subscriptions)
+      subscription.client->refused(origin.destination.port, started.error());
+  }
+}
+
+void Incoming::sort(Fd socket, const Origin& origin) {
+  using net::http::Protocol;
+  if (!has_filters(origin.destination.port))
+    return route(std::move(socket), origin, Protocol::kDetect);
+  // What TLS has agreed on need not be detected.
+  const auto* tls = origin.transport.get_if<"Tls">();
+  if (tls == nullptr || !tls->alpn_protocol)
+    return detect(std::move(socket), origin);
+  const std::string_view alpn = tls->alpn_protocol->text();
+  const bool is_http1 = alpn == "http/1.1" || alpn == "http/1.0";
+  route(std::move(socket), origin,
+        alpn == "h2" ? Protocol::kHttp2
+        : is_http1   ? Protocol::kHttp1
+                     : Protocol::kDetect);
 }
 
 bool Incoming::has_filters(proto::Port number) const {
@@ -290,9 +324,15 @@ void Incoming::pass_through(Fd socket, const Origin& origin, PassThrough::Copies
         passed_.erase(id);
     });
   };
-  passed_.emplace(
-      id, std::make_unique<PassThrough>(loop_, *redirector_, buffer_, std::move(socket),
-                                        origin.destination, Fd(), std::move(copies), ended));
+  passed_.emplace(id, std::make_unique<PassThrough>(loop_, buffer_, std::move(socket),
+                                                    upstream(origin), std::move(copies), ended));
+}
+
+Upstream Incoming::upstream(const Origin& origin) {
+  Upstream way{*redirector_, origin.destination, {}};
+  if (tls_ && origin.transport.is<"Tls">())
+    way.secure = [this, origin](Fd socket) { return tls_->connect(std::move(socket), origin); };
+  return way;
 }
 
 void Incoming::serve(Fd socket, const Origin& origin, net::http::Protocol protocol,
@@ -305,8 +345,8 @@ void Incoming::serve(Fd socket, const Origin& origin, net::http::Protocol protoc
     });
   };
   http_.emplace(
-      id, std::make_unique<HttpConnection>(loop_, *this, *redirector_, buffer_, std::move(socket),
-                                           origin, protocol, std::move(copies), ended));
+      id, std::make_unique<HttpConnection>(loop_, *this, buffer_, std::move(socket), origin,
+                                           protocol, upstream(origin), std::move(copies), ended));
   if (!std::exchange(is_sweeping_, true)) {
     sweep_.start_repeating(kSweepPeriod, [this] {
       const std::uint64_t now = loop_.now_ms();

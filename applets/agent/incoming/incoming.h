@@ -18,6 +18,7 @@
 #include "applets/agent/incoming/origin.h"
 #include "applets/agent/incoming/pass_through.h"
 #include "applets/agent/incoming/settings.h"
+#include "applets/agent/incoming/tls_ports.h"
 #include "applets/agent/redirect/established.h"
 #include "applets/agent/redirect/redirector.h"
 #include "applets/http_filter.h"
@@ -44,7 +45,9 @@ class Incoming {
   // Ok when the redirect of the port is in force.
   using Subscribed = std::move_only_function<void(proto::Res<proto::Port>)>;
 
-  Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector);
+  // `tls`: null where the target's TLS is nobody's business.
+  Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector make_redirector,
+           std::unique_ptr<TlsPorts> tls = nullptr);
   ~Incoming();
   Incoming(const Incoming&) = delete;
   Incoming& operator=(const Incoming&) = delete;
@@ -94,7 +97,10 @@ class Incoming {
   void started(proto::Port number, const Status& status);
   void accepted(Redirected connection);
   [[nodiscard]] bool has_filters(proto::Port port) const;
+  void decrypt(Fd socket, const Origin& origin);
+  void sort(Fd socket, const Origin& origin);
   void detect(Fd socket, const Origin& origin);
+  [[nodiscard]] Upstream upstream(const Origin& origin);
   void route(Fd socket, const Origin& origin, net::http::Protocol protocol);
   void serve(Fd socket, const Origin& origin, net::http::Protocol protocol,
              PassThrough::Copies copies);
@@ -107,6 +113,7 @@ class Incoming {
   std::map<proto::Port, Port> ports_;
   proto::ReceiveBuffer buffer_;
   std::uint64_t next_id_ = 0;
+  std::unique_ptr<TlsPorts> tls_;  // before the connections that use its pumps
   std::unordered_map<std::uint64_t, std::unique_ptr<PassThrough>> passed_;
   std::unordered_map<std::uint64_t, std::unique_ptr<HttpDetection>> undetected_;
   std::unordered_map<std::uint64_t, std::unique_ptr<HttpConnection>> http_;

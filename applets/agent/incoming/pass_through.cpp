@@ -5,19 +5,14 @@
 
 namespace mirrord::agent {
 
-PassThrough::PassThrough(net::Loop& loop, Redirector& redirector, proto::ReceiveBuffer& buffer,
-                         Fd peer, const net::Endpoint& destination, Fd upstream, Copies copies,
-                         net::Callback ended)
+PassThrough::PassThrough(net::Loop& loop, proto::ReceiveBuffer& buffer, Fd peer, Upstream upstream,
+                         Copies copies, net::Callback ended)
     : loop_(loop),
       buffer_(buffer),
       waiting_peer_(std::move(peer)),
       copies_(std::move(copies)),
       ended_(std::move(ended)) {
-  if (upstream) {
-    connected(std::move(upstream));
-    return;
-  }
-  connect_ = std::make_unique<UpstreamConnect>(loop, redirector, destination);
+  connect_ = std::make_unique<UpstreamConnect>(loop, std::move(upstream));
   auto outcome = connect_->start([this](Result<Fd> late) { connected(std::move(late)); });
   if (outcome)
     connected(std::move(*outcome));

@@ -18,11 +18,10 @@ class PassThrough {
  public:
   using Copies = std::vector<std::unique_ptr<MirrorCopy>>;
 
-  // `upstream` may be a connection that exists already; without one it is made. `ended` is called
-  // once, last, and must not destroy the object before it has returned. `buffer` is the space that
-  // all connections of the loop receive into.
-  PassThrough(net::Loop& loop, Redirector& redirector, proto::ReceiveBuffer& buffer, Fd peer,
-              const net::Endpoint& destination, Fd upstream, Copies copies, net::Callback ended);
+  // `ended` is called once, last, and must not destroy the object before it has returned. `buffer` is
+  // the space that all connections of the loop receive into.
+  PassThrough(net::Loop& loop, proto::ReceiveBuffer& buffer, Fd peer, Upstream upstream,
+              Copies copies, net::Callback ended);
   PassThrough(const PassThrough&) = delete;
   PassThrough& operator=(const PassThrough&) = delete;
 

@@ -198,14 +198,13 @@ void TargetRequest::connection_closed() {
 
 // ---- the connections
 
-TargetRequests::TargetRequests(net::Loop& loop, Redirector& redirector,
-                               proto::ReceiveBuffer& buffer, net::http::Protocol protocol,
-                               const net::Endpoint& destination, net::Callback target_left)
+TargetRequests::TargetRequests(net::Loop& loop, proto::ReceiveBuffer& buffer,
+                               net::http::Protocol protocol, Upstream upstream,
+                               net::Callback target_left)
     : loop_(loop),
-      redirector_(redirector),
       buffer_(buffer),
       protocol_(protocol),
-      destination_(destination),
+      upstream_(std::move(upstream)),
       target_left_(std::move(target_left)) {}
 
 TargetRequests::~TargetRequests() {
@@ -246,7 +245,7 @@ void TargetRequests::work() {
 }
 
 void TargetRequests::connect() {
-  connect_ = std::make_unique<UpstreamConnect>(loop_, redirector_, destination_);
+  connect_ = std::make_unique<UpstreamConnect>(loop_, upstream_);
   auto outcome = connect_->start([this](Result<Fd> late) { connected(std::move(late)); });
   if (outcome)
     connected(std::move(*outcome));
@@ -259,8 +258,8 @@ void TargetRequests::connected(Result<Fd> socket) {
       request->fail(socket.error().what);
     return;
   }
-  stream_ =
-      std::make_shared<ClientStream>(loop_, *this, std::move(*socket), protocol_, destination_);
+  stream_ = std::make_shared<ClientStream>(loop_, *this, std::move(*socket), protocol_,
+                                           upstream_.destination);
   stream_->start();
   work();
 }

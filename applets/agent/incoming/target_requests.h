@@ -24,9 +24,8 @@ class TargetRequest;
 class TargetRequests final : public net::http::ClientStream::Owner {
  public:
   // `target_left`: the target has ended a connection on which nothing was under way.
-  TargetRequests(net::Loop& loop, Redirector& redirector, proto::ReceiveBuffer& buffer,
-                 net::http::Protocol protocol, const net::Endpoint& destination,
-                 net::Callback target_left);
+  TargetRequests(net::Loop& loop, proto::ReceiveBuffer& buffer, net::http::Protocol protocol,
+                 Upstream upstream, net::Callback target_left);
   ~TargetRequests() override;
   TargetRequests(const TargetRequests&) = delete;
   TargetRequests& operator=(const TargetRequests&) = delete;
@@ -50,10 +49,9 @@ class TargetRequests final : public net::http::ClientStream::Owner {
   void retire();
 
   net::Loop& loop_;
-  Redirector& redirector_;
   proto::ReceiveBuffer& buffer_;
   net::http::Protocol protocol_;
-  net::Endpoint destination_;
+  const Upstream upstream_;
   net::Callback target_left_;
   std::unique_ptr<UpstreamConnect> connect_;
   std::shared_ptr<net::http::ClientStream> stream_;

@@ -33,7 +33,7 @@ std::optional<Result<Fd>> UpstreamConnect::attempt(const net::Endpoint& to) {
   socket_ = Fd(::socket(to.ip.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket_)
     return fail_system("make a socket", errno);
-  if (auto exempted = redirector_.exempt(socket_.get(), storage); !exempted)
+  if (auto exempted = upstream_.redirector.exempt(socket_.get(), storage); !exempted)
     return std::unexpected(std::move(exempted.error()));
   const auto* address = reinterpret_cast<const sockaddr*>(&storage);
   int error_number = ::connect(socket_.get(), address, length) == 0 ? 0 : errno;
@@ -41,7 +41,7 @@ std::optional<Result<Fd>> UpstreamConnect::attempt(const net::Endpoint& to) {
   if (error_number == EINPROGRESS)
     error_number = ::connect(socket_.get(), address, length) == 0 ? 0 : errno;
   if (error_number == 0 || error_number == EISCONN)
-    return std::move(socket_);
+    return connected();
   if (error_number != EINPROGRESS && error_number != EALREADY && error_number != EINTR)
     return failed(error_number);
   watcher_ = std::make_unique<net::FdWatcher>(loop_, socket_.get(), [this](int) { ready(); });
@@ -63,9 +63,13 @@ void UpstreamConnect::ready() {
   ::getsockopt(socket_.get(), SOL_SOCKET, SO_ERROR, &error_number, &size);
   watcher_.reset();
   if (error_number == 0)
-    return finish(std::move(socket_));
+    return finish(connected());
   if (auto outcome = failed(error_number))
     finish(std::move(*outcome));
+}
+
+Result<Fd> UpstreamConnect::connected() {
+  return upstream_.secure ? upstream_.secure(std::move(socket_)) : Result<Fd>(std::move(socket_));
 }
 
 void UpstreamConnect::finish(Result<Fd> outcome) {

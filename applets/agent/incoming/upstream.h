@@ -16,6 +16,14 @@
 
 namespace mirrord::agent {
 
+// Where a connection goes on to.
+struct Upstream {
+  Redirector& redirector;
+  net::Endpoint destination;
+  // Makes what is connected a plain socket again, where the client's connection was not one. Optional.
+  std::function<Result<Fd>(Fd)> secure;
+};
+
 // One attempt. First the address that the peer wanted, since a program may listen on that alone;
 // if nobody is there, the loopback address of the same family and port. Destroying it gives up.
 class UpstreamConnect {
@@ -23,8 +31,8 @@ class UpstreamConnect {
   using Done = std::move_only_function<void(Result<Fd>)>;
   static constexpr std::chrono::milliseconds kTimeout{10'000};
 
-  UpstreamConnect(net::Loop& loop, Redirector& redirector, const net::Endpoint& destination)
-      : loop_(loop), redirector_(redirector), destination_(destination) {}
+  UpstreamConnect(net::Loop& loop, Upstream upstream)
+      : loop_(loop), upstream_(std::move(upstream)), destination_(upstream_.destination) {}
   UpstreamConnect(const UpstreamConnect&) = delete;
   UpstreamConnect& operator=(const UpstreamConnect&) = delete;
 
@@ -35,10 +43,11 @@ class UpstreamConnect {
   std::optional<Result<Fd>> attempt(const net::Endpoint& to);
   std::optional<Result<Fd>> failed(int error_number);
   void ready();
+  Result<Fd> connected();
   void finish(Result<Fd> outcome);
 
   net::Loop& loop_;
-  Redirector& redirector_;
+  const Upstream upstream_;
   net::Endpoint destination_;
   net::Endpoint tried_;
   Done done_;

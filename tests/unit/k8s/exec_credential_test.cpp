@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "k8s/auth_provider.h"
-#include "k8s/base64.h"
 #include "k8s/client_config.h"
 #include "k8s/credential_source.h"
+#include "net/base64.h"
 #include "tests/support/kernel.h"
 #include "tests/unit/k8s/api_server.h"
 #include "tests/unit/k8s/temporary_folder.h"
@@ -245,7 +245,7 @@ TEST(TokenFiles, AreReadAgainWhenRefused) {
 }
 
 std::string web_token(long expires) {
-  return "e30." + to_base64(R"({"exp":)" + std::to_string(expires) + "}") + ".x";
+  return "e30." + net::to_base64(R"({"exp":)" + std::to_string(expires) + "}") + ".x";
 }
 
 Result<CredentialSource> provider(const std::string& config, const std::string& name = "oidc") {
@@ -289,7 +289,7 @@ TEST(AuthProviders, RenewATokenAtItsIssuer) {
   EXPECT_EQ(got->bearer_token, fresh);
   const auto requests = issuer.requests();
   ASSERT_EQ(requests.size(), 3U);
-  EXPECT_EQ(requests[1].header("Authorization"), "Basic " + to_base64("me:s&t"));
+  EXPECT_EQ(requests[1].header("Authorization"), "Basic " + net::to_base64("me:s&t"));
   EXPECT_EQ(requests[2].body,
             "grant_type=refresh_token&refresh_token=r1&client_id=me&client_secret=s%26t");
 }

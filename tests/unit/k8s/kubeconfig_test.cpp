@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "k8s/base64.h"
 #include "k8s/client_config.h"
+#include "net/base64.h"
 #include "tests/unit/k8s/temporary_folder.h"
 
 namespace mirrord::k8s {
@@ -169,10 +169,10 @@ TEST_F(Kubeconfigs, InlineDataAndCertificates) {
   const std::string text =
       "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
       "clusters: [{name: c, cluster: {server: 'https://h', certificate-authority-data: " +
-      to_base64("CA") +
+      net::to_base64("CA") +
       "}}]\n"
       "users: [{name: u, user: {client-certificate-data: " +
-      to_base64("CERT") + ", client-key: key.pem}}]\n";
+      net::to_base64("CERT") + ", client-key: key.pem}}]\n";
   folder_.write("key.pem", "KEY");
   const ClientConfig config = good(text);
   EXPECT_EQ(config.ca_pem, "CA");

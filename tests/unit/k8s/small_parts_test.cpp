@@ -5,11 +5,11 @@
 #include <map>
 
 #include "k8s/api_error.h"
-#include "k8s/base64.h"
 #include "k8s/json.h"
 #include "k8s/proxy_choice.h"
 #include "k8s/timestamp.h"
 #include "k8s/yaml.h"
+#include "net/base64.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -67,10 +67,10 @@ TEST(Timestamps, OfRfc3339) {
 
 TEST(Base64, ThereAndBack) {
   for (const char* text : {"", "a", "ab", "abc", "\xFF\xFE"})
-    EXPECT_EQ(from_base64(to_base64(text)).value(), text);
-  EXPECT_EQ(from_base64("YW\nJj").value(), "abc");
-  EXPECT_FALSE(from_base64("YWJ").has_value());
-  EXPECT_FALSE(from_base64("Y*Jj").has_value());
+    EXPECT_EQ(net::from_base64(net::to_base64(text)).value(), text);
+  EXPECT_EQ(net::from_base64("YW\nJj").value(), "abc");
+  EXPECT_FALSE(net::from_base64("YWJ").has_value());
+  EXPECT_FALSE(net::from_base64("Y*Jj").has_value());
 }
 
 TEST(Urls, AreSplit) {

@@ -123,6 +123,21 @@ TEST_F(TlsTest, CarriesExactBytesBothWaysPastSlowReaders) {
   EXPECT_FALSE(server_.error) << server_.error->what;
 }
 
+TEST_F(TlsTest, EndsWhenItsUserHasClosedWithoutWaitingForThePeer) {
+  auto [one, other] = socket_pair();
+  start(client_, client_options(), std::move(one));
+  start(server_, server_options(), std::move(other));
+  std::thread user([&] {
+    write_all(server_.user.get(), "hello");
+    EXPECT_EQ(read_up_to(client_.user.get(), 5), "hello");
+    server_.user.reset();  // the client goes on sending nothing
+  });
+  run_until_ends(1);
+  user.join();
+  EXPECT_TRUE(server_.has_ended);
+  EXPECT_FALSE(server_.error);
+}
+
 TEST_F(TlsTest, TellsAServerWhatItsClientAskedFor) {
   auto [one, other] = socket_pair();
   TlsOptions client = client_options();

@@ -1,9 +1,9 @@
-// k8s/base64.cpp — Base64 by mbedTLS.
-#include "k8s/base64.h"
+// net/base64.cpp — Base64 by mbedTLS.
+#include "net/base64.h"
 
 #include <mbedtls/base64.h>
 
-namespace mirrord::k8s {
+namespace mirrord::net {
 
 std::string to_base64(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
@@ -28,4 +28,4 @@ std::optional<std::string> from_base64(std::string_view text) {
   return bytes;
 }
 
-}  // namespace mirrord::k8s
+}  // namespace mirrord::net

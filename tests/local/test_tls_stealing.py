@@ -1,0 +1,172 @@
+# tests/local/test_tls_stealing.py — the agent takes TLS off what reaches the target, as the original's operator
+# configures it, and puts it on again on the way to the target.
+import base64
+import json
+import os
+import subprocess
+import unittest
+
+from support import LocalTest, free_port, need, python_with, write_file
+
+# Answers every connection with its name, what was agreed on, and whose certificate came.
+SERVER = r"""
+import json, socket, ssl, sys, threading
+name, port, folder, alpn = sys.argv[1:5]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(folder + "/server.pem", folder + "/server.key")
+context.load_verify_locations(folder + "/root.pem")
+context.verify_mode = ssl.CERT_OPTIONAL
+context.set_alpn_protocols(alpn.split(","))
+names = []
+context.sni_callback = lambda connection, name, _: names.append(name)
+
+def serve(raw):
+    try:
+        with context.wrap_socket(raw, server_side=True) as connection:
+            seen = {"server": name, "alpn": connection.selected_alpn_protocol(), "name": names[-1],
+                    "client": dict(x[0] for x in connection.getpeercert()["subject"]) if connection.getpeercert() else None}
+            stream = connection.makefile("rb")
+            while request := stream.readline():
+                fields = iter(stream.readline, b"\r\n")
+                length = sum(int(f.split(b":")[1]) for f in fields if f.lower().startswith(b"content-length"))
+                seen.update(request=request.decode().strip(), body=len(stream.read(length)))
+                text = json.dumps(seen).encode()
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+    except OSError:
+        pass
+
+listener = socket.create_server(("", int(port)))
+print("ready", flush=True)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+# The same in plain text.
+PLAIN = SERVER[:SERVER.index("context =")] + r"""
+def serve(connection):
+    stream = connection.makefile("rb")
+    while request := stream.readline():
+        fields = iter(stream.readline, b"\r\n")
+        length = sum(int(f.split(b":")[1]) for f in fields if f.lower().startswith(b"content-length"))
+        text = json.dumps({"server": name, "request": request.decode().strip(), "body": len(stream.read(length))}).encode()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
+""" + SERVER[SERVER.index("\nlistener ="):]
+
+
+def openssl(*words, cwd):
+    subprocess.run([need("openssl"), *words], cwd=cwd, check=True, capture_output=True, timeout=60)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "making the target's network and redirecting its ports take root")
+class TlsStealing(LocalTest):
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        self.make_certificates()
+        self.target = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", python_with(), "-c", SERVER,
+             "target", str(self.port), self.work, "http/1.1"], env=self.env, stdout=subprocess.PIPE)
+        self.started.append(self.target)
+        self.assertEqual(b"ready\n", self.target.stdout.readline())
+
+    def make_certificates(self):
+        """A root, and by it a server's certificate and those of two clients; and somebody else's."""
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        openssl("req", "-x509", *curve, "-keyout", "root.key", "-out", "root.pem", "-subj", "/CN=root", cwd=self.work)
+        openssl("req", "-x509", *curve, "-keyout", "stranger.key", "-out", "stranger.pem", "-subj", "/CN=stranger",
+                cwd=self.work)
+        write_file(os.path.join(self.work, "names"), b"subjectAltName=DNS:shop.test")
+        for name in ("server", "agent", "caller"):
+            openssl("req", *curve, "-keyout", name + ".key", "-out", name + ".csr", "-subj", "/CN=" + name, cwd=self.work)
+            openssl("x509", "-req", "-in", name + ".csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial",
+                    "-days", "2", "-extfile", "names", "-out", name + ".pem", cwd=self.work)
+
+    def path(self, name):
+        return os.path.join(self.work, name)
+
+    def serve(self, server=None, client=None, http_filter=None, status=None):
+        """Starts the local program, to which TLS is taken off."""
+        tls = [{"port": self.port,
+                "agentAsServer": {"authentication": {"certPem": self.path("server.pem"), "keyPem": self.path("server.key")},
+                                  "alpnProtocols": ["http/1.1"], **(server or {})},
+                "agentAsClient": {"verification": {"acceptAnyCert": False, "trustRoots": [self.path("root.pem")]},
+                                  **(client or {})}}]
+        self.env["MIRRORD_AGENT_STEAL_TLS_CONFIG"] = base64.b64encode(json.dumps(tls).encode()).decode().rstrip("=")
+        incoming = {"mode": "steal", "http_filter": http_filter or {"header_filter": "^x-user: me$"},
+                    "tls_delivery": {"protocol": "tcp"}}
+        process = self.start_remote(python_with(), "-c", PLAIN, "local", str(self.port), self.work, "http/1.1",
+                                    target="process/%d" % self.target.pid,
+                                    config={"feature": {"fs": "local", "network": {"incoming": incoming}}})
+        if status is not None:
+            _, errors = process.communicate(timeout=30)
+            self.assertEqual(status, process.returncode, errors)
+            return errors.decode()
+        line = process.stdout.readline()
+        self.assertEqual(b"ready\n", line, line or process.stderr.read())
+        return process
+
+    def curl(self, *words, status=(0,)):
+        done = subprocess.run(
+            ["nsenter", "--target", str(self.target.pid), "--net", need("curl"), "-sS", "--max-time", "20", "--noproxy", "*",
+             "--cacert", self.path("root.pem"), "--resolve", "shop.test:%d:127.0.0.1" % self.port, *words,
+             "https://shop.test:%d/" % self.port], capture_output=True, timeout=60, check=False)
+        self.assertIn(done.returncode, status, done.stderr)
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr.decode()
+
+    def test_requests_inside_tls_go_their_own_ways(self):
+        self.assertEqual("target", self.curl()["server"])
+        self.serve()
+        got = self.curl("-H", "X-User: me")
+        self.assertEqual(("local", "GET / HTTP/1.1"), (got["server"], got["request"]))
+        got = self.curl("-H", "X-User: you")
+        self.assertEqual(("target", "http/1.1", "shop.test", None),
+                         (got["server"], got["alpn"], got["name"], got["client"]))
+
+    def test_bodies_of_both_ways(self):
+        self.serve()
+        body = self.local_file("body", os.urandom(3_000_000))
+        for user, server in (("me", "local"), ("you", "target")):
+            got = self.curl("-H", "X-User: " + user, "--data-binary", "@" + body)
+            self.assertEqual((server, 3_000_000), (got["server"], got["body"]))
+
+    def test_the_agent_shows_the_target_a_certificate(self):
+        self.serve(client={"authentication": {"certPem": self.path("agent.pem"), "keyPem": self.path("agent.key")},
+                           "verification": {"acceptAnyCert": True, "trustRoots": []}})
+        self.assertEqual({"commonName": "agent"}, self.curl()["client"])
+
+    def test_clients_certificates(self):
+        roots = {"trustRoots": [self.path("root.pem")], "acceptAnyCert": False}
+        mine = ("-H", "X-User: me")
+        refused = (52, 56)  # no answer, an alert
+        caller = ("--cert", self.path("caller.pem"), "--key", self.path("caller.key"))
+        stranger = ("--cert", self.path("stranger.pem"), "--key", self.path("stranger.key"))
+        for rules, anonymous, wrong in (({"allowAnonymous": False}, refused, refused), ({"allowAnonymous": True}, (0,), refused),
+                                        ({"allowAnonymous": False, "acceptAnyCert": True}, (0,), (0,))):
+            with self.subTest(rules):
+                process = self.serve(server={"verification": {**roots, **rules}})
+                self.assertEqual("local", self.curl(*mine, *caller)["server"])
+                self.curl(*mine, status=anonymous)
+                self.curl(*mine, *stranger, status=wrong)
+                process.kill()
+                process.wait(20)
+
+    def test_a_target_that_shows_a_wrong_certificate(self):
+        self.serve(client={"verification": {"acceptAnyCert": False, "trustRoots": [self.path("stranger.pem")]}})
+        self.assertEqual("local", self.curl("-H", "X-User: me")["server"])
+        done = self.curl("-f", "-w", "%{http_code}", status=(22,))
+        self.assertIn("502", done)
+
+    def test_what_is_not_tls_ends(self):
+        self.serve()
+        done = subprocess.run(["nsenter", "--target", str(self.target.pid), "--net", need("curl"), "-sS", "--max-time", "20",
+                               "http://127.0.0.1:%d/" % self.port], capture_output=True, timeout=60, check=False)
+        self.assertIn(done.returncode, (1, 52, 56), done)
+
+    def test_a_wrong_configuration_says_what_is_wrong(self):
+        self.env["MIRRORD_AGENT_STEAL_TLS_CONFIG"] = "e30"
+        _, errors = self.run_remote("true", target="process/%d" % self.target.pid, status=1)
+        self.assertIn(b"MIRRORD_AGENT_STEAL_TLS_CONFIG", errors)
+
+
+if __name__ == "__main__":
+    unittest.main()
