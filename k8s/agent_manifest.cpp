@@ -60,6 +60,12 @@ EnvironmentList common_environment(const AgentPlan& plan) {
       ips += (ips.empty() ? "" : ",") + ip;
     list.add("MIRRORD_AGENT_POD_IPS", ips);
   }
+  if (plan.target && !plan.target->probe_ports.empty() && !is_original_image(settings.image)) {
+    std::string ports;
+    for (const std::uint16_t port : plan.target->probe_ports)
+      ports += (ports.empty() ? "" : ",") + std::to_string(port);
+    list.add("MIRRORD_AGENT_PROBE_PORTS", ports);
+  }
   if (!settings.metrics.empty())
     list.add("MIRRORD_AGENT_METRICS", settings.metrics);
   if (!plan.tls_certificate.empty())

@@ -293,6 +293,12 @@ void IncomingClient::refused(proto::Port port, const Error& error) {
                   (error.hint.empty() ? "" : ". " + error.hint));
 }
 
+void IncomingClient::takes_probes(proto::Port port) {
+  link_.log_warning("the kubelet's probes of port " + std::to_string(port) +
+                    " reach the local program now: while it does not answer them, the pod gets no "
+                    "traffic or is restarted. With an `http_filter` they stay with the target");
+}
+
 void IncomingClient::displaced(proto::Port port, bool by_filter) {
   link_.log_warning("port " + std::to_string(port) + " is no longer stolen for this session: " +
                     (by_filter ? "another session steals some of its HTTP requests now"

@@ -57,6 +57,8 @@ class IncomingClient {
                                              bool is_last);
   // A filter took too long to decide, and counts as not matching.
   void filter_gave_up(proto::Port port);
+  // It steals a whole port that the kubelet probes.
+  void takes_probes(proto::Port port);
   // Another client has taken its place on the port.
   void displaced(proto::Port port, bool by_filter);
   // The port cannot be redirected. The answer to the subscription follows.

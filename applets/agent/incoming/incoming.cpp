@@ -85,6 +85,8 @@ void Incoming::subscribe(IncomingClient& client, IncomingMode mode, proto::Port 
       });
     }
     displace(port, number, client, is_filtered);
+    if (!is_filtered && std::ranges::count(settings_.probe_ports, number) > 0)
+      client.takes_probes(number);
   }
   const auto own = std::ranges::find_if(port.subscriptions, [&](const Subscription& other) {
     return other.client == &client && other.mode == mode;

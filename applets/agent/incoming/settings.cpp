@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "net/http/message.h"
+
 namespace mirrord::agent {
 namespace {
 
@@ -22,6 +24,14 @@ std::optional<std::uint32_t> number(std::string_view text) {
   if (text.empty() || error != std::errc{} || end != text.data() + text.size())
     return std::nullopt;
   return value;
+}
+
+template <class Use>
+void for_each_port(std::string_view list, Use use) {
+  net::http::for_each_token(list, [&](std::string_view item) {
+    if (const auto port = number(item); port && *port <= 65535)
+      use(static_cast<std::uint16_t>(*port));
+  });
 }
 
 bool flag(std::string_view text, bool otherwise) {
@@ -41,6 +51,8 @@ IncomingSettings incoming_settings(const EnvironmentLookup& environment) {
       flag(text(environment, "MIRRORD_AGENT_INJECT_HEADERS"), settings.injects_headers);
   settings.passes_probes =
       flag(text(environment, "MIRRORD_AGENT_PASS_PROBES"), settings.passes_probes);
+  for_each_port(text(environment, "MIRRORD_AGENT_PROBE_PORTS"),
+                [&](std::uint16_t port) { settings.probe_ports.push_back(port); });
   settings.cuts_established =
       flag(text(environment, "MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS"), settings.cuts_established);
   if (const auto bytes = number(text(environment, "MIRRORD_MAX_BODY_BUFFER_SIZE")))

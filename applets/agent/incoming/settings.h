@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "applets/agent/options.h"
 
@@ -20,6 +22,8 @@ struct IncomingSettings {
   bool overrides_cache_control = true;                // MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL
   bool injects_headers = false;                       // MIRRORD_AGENT_INJECT_HEADERS
   bool passes_probes = true;                          // MIRRORD_AGENT_PASS_PROBES (ours)
+  // MIRRORD_AGENT_PROBE_PORTS (ours), separated by commas: where the kubelet asks the target how it is.
+  std::vector<std::uint16_t> probe_ports;
   // MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS: what was connected before the port was stolen is cut, so
   // that clients who keep their connections come to the stealer too.
   bool cuts_established = false;

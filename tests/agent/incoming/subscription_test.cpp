@@ -73,6 +73,17 @@ TEST(IncomingSubscription, ANewerStealDisplacesAnOlderOneWhichIsTold) {
   EXPECT_EQ(receive_all(old.get(), 10), "still here");
 }
 
+TEST(IncomingSubscription, AWholePortThatTheKubeletProbesIsWarnedOf) {
+  IncomingAgent agent({.probe_ports = {7001}});
+  auto client = agent.connect();
+  steal_by_header(*client, 7001, "x-user: me");
+  steal(*client, 7002);
+  EXPECT_EQ(next_text(*client, From::kSteal), "subscribed 7001");
+  EXPECT_EQ(next_text(*client, From::kSteal), "subscribed 7002");
+  steal(*client, 7001);
+  EXPECT_TRUE(next_log(*client).starts_with("the kubelet's probes of port 7001 "));
+}
+
 TEST(IncomingSubscription, ConcurrentStealsCanBeRefused) {
   IncomingAgent agent({.on_concurrent_steal = agent::OnConcurrentSteal::kRefuse});
   auto first = agent.connect();
