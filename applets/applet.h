@@ -31,6 +31,7 @@ constexpr bool is_sorted_table(std::span<const Applet> applets) {
 int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
+int completions_main(int argc, char** argv);
 int demo_main(int argc, char** argv);
 int diagnose_main(int argc, char** argv);
 int doctor_main(int argc, char** argv);
@@ -42,6 +43,7 @@ int verify_config_main(int argc, char** argv);
 int intproxy_main(int argc, char** argv);
 int port_forward_main(int argc, char** argv);
 int list_main(int argc, char** argv);
+int operator_main(int argc, char** argv);
 int wire_main(int argc, char** argv);
 
 // Signal dispositions that this program changed for itself, as they were at its start: to be called

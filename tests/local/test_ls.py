@@ -64,7 +64,7 @@ class ApiServer(http.server.BaseHTTPRequestHandler):
         return self.answer(200, {"kind": "List", "metadata": metadata, "items": OBJECTS[url.path][begin:end]})
 
 
-class List(unittest.TestCase):
+class WithApiServer(unittest.TestCase):
     def setUp(self):
         ApiServer.refused, ApiServer.asked = {}, []
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), ApiServer)
@@ -82,6 +82,8 @@ class List(unittest.TestCase):
                        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u",
                                                               "namespace": "shop"}}]}, file)
 
+
+class List(WithApiServer):
     def run_ls(self, *arguments, **environment):
         full = {name: value for name, value in os.environ.items()
                 if not name.startswith("MIRRORD_") and name.lower() not in ("http_proxy", "https_proxy")}
