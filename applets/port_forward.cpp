@@ -221,8 +221,9 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
   forwarder = std::make_unique<intproxy::Forwarder>(loop, client.link(), warn);
   MIRRORD_CHECK_STATUS(listen_all(*forwarder, arguments.mappings));
   if (!arguments.reverse.empty()) {
-    reverse = std::make_unique<intproxy::ReverseForwarder>(loop, client.link(),
-                                                           config.network.incoming, warn);
+    MIRRORD_TRY(trust, intproxy::load_tls_trust(config.network.incoming.tls_delivery));
+    reverse = std::make_unique<intproxy::ReverseForwarder>(
+        loop, client.link(), config.network.incoming, std::move(trust), warn);
     MIRRORD_CHECK_STATUS(subscribe_all(loop, is_over, *reverse, arguments.reverse));
   }
   if (!is_over) {

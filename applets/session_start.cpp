@@ -153,6 +153,7 @@ void SessionStart::show_warnings() const {
 }
 
 Status SessionStart::start(const SessionPlan& plan) {
+  MIRRORD_TRY(tls_trust, intproxy::load_tls_trust(config_.network.incoming.tls_delivery));
   if (is_in_cluster(config_)) {
     progress_.leave_terminal();  // a credential plugin may ask there
     MIRRORD_TRY(request, cluster_request(config_));
@@ -178,6 +179,7 @@ Status SessionStart::start(const SessionPlan& plan) {
 
   intproxy::SessionOptions options = session_options(config_, directory, settings);
   options.waits_for_programs = plan.waits_for_programs;
+  options.tls_trust = std::move(tls_trust);
   if (plan.explains_not_loaded) {
     // The editor's own helpers (a debugger, a compiler) are among the programs that it starts.
     options.explain_not_loaded = [hook, skipped = plan.waits_for_programs

@@ -238,6 +238,13 @@ void TlsPump::Impl::shake_hands() {
     end(handshake_error(MBEDTLS_ERR_X509_CERT_VERIFY_FAILED));
     return;
   }
+  if (!context->is_expected(mbedtls_ssl_get_peer_cert(&ssl))) {
+    end(Error{ErrorCode::kPermission,
+              "begin TLS with " + peer_name + ": its certificate is not the expected one",
+              {},
+              0});
+    return;
+  }
   is_ready = true;
   if (!is_finishing) {
     limit.stop();

@@ -81,7 +81,7 @@ std::string first_pem(const std::string& pem) {
 
 int verification_of(const TlsOptions& options) {
   // A server that verifies nothing does not ask clients for a certificate.
-  if (options.accepts_any)
+  if (options.accepts_any || !options.expected.empty())
     return options.role == TlsRole::kServer ? MBEDTLS_SSL_VERIFY_OPTIONAL : MBEDTLS_SSL_VERIFY_NONE;
   if (options.trusted.empty())
     return MBEDTLS_SSL_VERIFY_NONE;
@@ -106,7 +106,7 @@ Error tls_error(std::string_view tried, int code) {
 struct TlsContext::Impl {
   TlsOptions options;
   mbedtls_ssl_config config;
-  Certificates trusted, own;
+  Certificates trusted, own, expected;
   Key key;
   std::vector<const char*> alpn;
 
@@ -123,6 +123,16 @@ const TlsOptions& TlsContext::options() const {
 }
 const mbedtls_ssl_config* TlsContext::config() const {
   return &impl_->config;
+}
+
+bool TlsContext::is_expected(const mbedtls_x509_crt* shown) const {
+  if (impl_->options.expected.empty()) {
+    return true;
+  }
+  const auto raw = [](const mbedtls_x509_crt& certificate) {
+    return std::string_view(reinterpret_cast<const char*>(certificate.raw.p), certificate.raw.len);
+  };
+  return shown != nullptr && raw(*shown) == raw(impl_->expected.chain);
 }
 
 Result<std::shared_ptr<TlsContext>> TlsContext::make(TlsOptions options) {
@@ -142,7 +152,7 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(TlsOptions options) {
   impl.options = std::move(options);
   const TlsOptions& chosen = impl.options;
   const bool is_client = chosen.role == TlsRole::kClient;
-  if (is_client && chosen.trusted.empty() && !chosen.accepts_any) {
+  if (is_client && chosen.trusted.empty() && chosen.expected.empty() && !chosen.accepts_any) {
     return fail(ErrorCode::kConfig, "set TLS up: there is no certificate to trust");
   }
   int code = psa_crypto_init() == PSA_SUCCESS ? 0 : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
@@ -164,6 +174,10 @@ Result<std::shared_ptr<TlsContext>> TlsContext::make(TlsOptions options) {
     MIRRORD_CHECK_STATUS(parse(impl.trusted, chosen.trusts_first_only ? first_pem(all) : all,
                                "the trusted certificate"));
     mbedtls_ssl_conf_ca_chain(&impl.config, &impl.trusted.chain, nullptr);
+  }
+  if (!chosen.expected.empty()) {
+    MIRRORD_CHECK_STATUS(
+        parse(impl.expected, first_pem(chosen.expected), "the expected certificate"));
   }
   if (!chosen.certificate.empty()) {
     MIRRORD_CHECK_STATUS(parse(impl.own, chosen.certificate, "our certificate"));

@@ -8,6 +8,7 @@
 #include "net/error.h"
 
 struct mbedtls_ssl_config;
+struct mbedtls_x509_crt;
 
 namespace mirrord::net {
 
@@ -21,8 +22,10 @@ struct TlsOptions {
   std::string trusted;
   // Instead: any certificate will do. As a server: clients are asked for one, and need not have it.
   bool accepts_any = false;
-  bool is_peer_optional =
-      false;  // server: a client without a certificate is let in beside `trusted`
+  // Client, instead: the very certificate that the server must show, the first one here.
+  std::string expected;
+  // Server: a client without a certificate is let in beside `trusted`.
+  bool is_peer_optional = false;
   bool trusts_first_only = false;  // only the first certificate of `trusted`, whatever follows
   std::string certificate, key;    // what we show: the chain, leaf first, and its key; may be empty
   std::string peer_name;           // client: asked for and checked (DNS or IP); empty: any name
@@ -40,6 +43,8 @@ class TlsContext {
 
   [[nodiscard]] const TlsOptions& options() const;
   [[nodiscard]] const mbedtls_ssl_config* config() const;
+  // Whether `options().expected` is empty, or is this certificate of the peer's (null: it has shown none).
+  [[nodiscard]] bool is_expected(const mbedtls_x509_crt* shown) const;
 
  private:
   TlsContext();

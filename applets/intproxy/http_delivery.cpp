@@ -32,17 +32,25 @@ HttpExchange::Request describe(Kind kind, const proto::HttpRequest<Body>& reques
           {unknown, 0},
           unknown,
           inner.version,
+          proto::IncomingTrafficTransportType::make<"Tcp">(),
           request_head(inner.method, inner.uri, inner.version, inner.headers)};
+}
+
+std::string_view host_of(const net::http::RequestHead& head) {
+  return head.authority.empty() ? head.headers.find("host").value_or("") : head.authority;
 }
 
 }  // namespace
 
 HttpDelivery::HttpDelivery(net::Loop& loop, AgentLink& link, HttpListeners& listeners,
-                           Handlers handlers)
+                           Handlers handlers, TlsTrust trust)
     : loop_(loop),
       link_(link),
       listeners_(listeners),
       handlers_(std::move(handlers)),
+      tls_(loop, std::move(trust),
+           {.warn = [this](const std::string& line) { handlers_.warn(line); },
+            .closing = [this](int socket) { listeners_.closing(socket); }}),
       timer_(loop) {}
 
 HttpDelivery::~HttpDelivery() {
@@ -124,6 +132,7 @@ bool HttpDelivery::take_chunked(Kind kind, ChunkedRequest& message) {
              {from_wire(metadata.source.ip), metadata.source.port},
              from_wire(metadata.destination.ip),
              inner.version,
+             std::move(start.transport),
              request_head(inner.method, inner.uri, inner.version, inner.headers)},
             std::move(inner.body.frames), inner.body.is_last);
       break;
@@ -216,19 +225,23 @@ Result<std::shared_ptr<net::http::ClientStream>> HttpDelivery::program_for(
   const HttpExchange::Request& request = exchange.request();
   const Protocol protocol =
       request.head->version == net::http::Version::kHttp2 ? Protocol::kHttp2 : Protocol::kHttp1;
+  const TlsDelivery::Way way = tls_.way(request.transport, host_of(*request.head));
   Error last{ErrorCode::kNotFound,
              "no program of this session listens for port " + std::to_string(request.port),
              {},
              0};
   for (const auto& listener :
        listeners_.listeners(request.port, request.local, request.remote.ip)) {
-    const Key key{listener.id, protocol, request.remote.ip};
+    const Key key{listener.id, protocol, request.remote.ip, way};
     if (!needs_fresh) {
       if (auto program = take_available(key, request.remote.port)) {
         return program;
       }
     }
     auto socket = listeners_.connect(listener, request.remote, request.local);
+    if (socket) {
+      socket = tls_.wrap(std::move(*socket), way);
+    }
     if (!socket) {
       last = std::move(socket.error());
       continue;

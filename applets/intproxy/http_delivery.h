@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "applets/intproxy/http_exchange.h"
+#include "applets/intproxy/tls_delivery.h"
 #include "net/http/client_stream.h"
 #include "net/loop.h"
 
@@ -46,7 +47,8 @@ class HttpDelivery final : public net::http::ClientStream::Owner {
     std::move_only_function<void()>
         copy_lost;  // a mirrored one was cut off: its program is too slow
   };
-  HttpDelivery(net::Loop& loop, AgentLink& link, HttpListeners& listeners, Handlers handlers);
+  HttpDelivery(net::Loop& loop, AgentLink& link, HttpListeners& listeners, Handlers handlers,
+               TlsTrust trust = {});
   ~HttpDelivery() override;
   HttpDelivery(const HttpDelivery&) = delete;
   HttpDelivery& operator=(const HttpDelivery&) = delete;
@@ -56,6 +58,9 @@ class HttpDelivery final : public net::http::ClientStream::Owner {
   // The agent is gone, or its connection: ends all; returns how many stolen requests that were.
   std::size_t drop_all();
   [[nodiscard]] std::size_t queued_bytes() const;  // for programs
+
+  // For connections that are not HTTP.
+  [[nodiscard]] TlsDelivery& tls() { return tls_; }
 
   // ---- for exchanges
   [[nodiscard]] AgentLink& agent() { return link_; }
@@ -80,6 +85,7 @@ class HttpDelivery final : public net::http::ClientStream::Owner {
     std::uint64_t listener;
     net::http::Protocol protocol;
     net::IpAddress remote;
+    TlsDelivery::Way way;
     friend auto operator<=>(const Key&, const Key&) = default;
   };
   struct Connection {
@@ -110,6 +116,7 @@ class HttpDelivery final : public net::http::ClientStream::Owner {
   AgentLink& link_;
   HttpListeners& listeners_;
   Handlers handlers_;
+  TlsDelivery tls_;
   std::vector<std::byte> input_;
   std::map<HttpExchange::Id, std::unique_ptr<HttpExchange>> exchanges_;
   std::unordered_map<const net::http::ClientStream*, Connection> connections_;

@@ -38,6 +38,7 @@ class HttpExchange final : public net::http::ClientStream::User {
     net::Endpoint remote;        // the client
     net::IpAddress local;        // what it connected to
     proto::HttpVersion version;  // as the agent said it, for an answer of our own
+    proto::IncomingTrafficTransportType transport;  // that it came over
     Result<net::http::RequestHead> head;
   };
   using Frames = std::vector<proto::InternalHttpBodyFrame>;

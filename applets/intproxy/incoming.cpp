@@ -58,7 +58,8 @@ Incoming::Incoming(Session& session)
       http_(session.loop(), session.agent(), *this,
             {.warn = [this](const std::string& line) { session_.log().warn(line); },
              .queued_more = [this](std::size_t bytes) { queued_more(bytes); },
-             .copy_lost = [this] { note_lost_copy(); }}) {
+             .copy_lost = [this] { note_lost_copy(); }},
+            session.options().tls_trust) {
   const local::Settings* settings = session.settings();
   if (settings == nullptr || (settings->flags & local::kIncoming) == 0) {
     return;
@@ -320,9 +321,11 @@ void Incoming::on_message(Kind kind, DaemonTcp&& message) {
   }
   switch (message.index()) {
     case DaemonTcp::index_of<"NewConnectionV1">:
-      return open(kind, message.get<"NewConnectionV1">());
+      return open(kind, message.get<"NewConnectionV1">(),
+                  proto::IncomingTrafficTransportType::make<"Tcp">());
     case DaemonTcp::index_of<"NewConnectionV2">:
-      return open(kind, message.get<"NewConnectionV2">().connection);
+      return open(kind, message.get<"NewConnectionV2">().connection,
+                  message.get<"NewConnectionV2">().transport);
     case DaemonTcp::index_of<"Data">: {
       auto& data = message.get<"Data">();
       if (OutgoingEntry* entry = find(kind, data.connection_id)) {
@@ -369,13 +372,17 @@ std::vector<const Incoming::Source*> Incoming::candidates(std::uint16_t port,
   return sources;
 }
 
-void Incoming::open(Kind kind, const proto::NewTcpConnectionV1& connection) {
+void Incoming::open(Kind kind, const proto::NewTcpConnectionV1& connection,
+                    const proto::IncomingTrafficTransportType& transport) {
   const net::IpAddress local = from_wire(connection.local_address);
   const net::IpAddress remote = from_wire(connection.remote_address);
   Fd socket;
   for (const Source* source : candidates(connection.destination_port, local, remote)) {
     const IncomingOrigin origin{{remote, connection.source_port}, {local, source->requested.port}};
     auto connected = table_->connect(source->actual, origin);
+    if (connected) {
+      connected = http_.tls().wrap(std::move(*connected), http_.tls().way(transport, {}));
+    }
     if (connected) {
       socket = std::move(*connected);
       break;

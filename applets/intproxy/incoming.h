@@ -88,7 +88,8 @@ class Incoming final : public Part, public OutgoingHub, public HttpListeners {
   void check_listeners();
   // ---- connections
   void on_message(AgentLink::Outgoing kind, proto::DaemonTcp&& message);
-  void open(AgentLink::Outgoing kind, const proto::NewTcpConnectionV1& connection);
+  void open(AgentLink::Outgoing kind, const proto::NewTcpConnectionV1& connection,
+            const proto::IncomingTrafficTransportType& transport);
   [[nodiscard]] std::vector<const Source*> candidates(std::uint16_t port,
                                                       const net::IpAddress& local,
                                                       const net::IpAddress& remote) const;

@@ -45,7 +45,7 @@ Result<Fd> connect_here(std::uint16_t port) {
 }  // namespace
 
 ReverseForwarder::ReverseForwarder(net::Loop& loop, AgentLink& link,
-                                   const config::IncomingRules& rules, Warn warn)
+                                   const config::IncomingRules& rules, TlsTrust trust, Warn warn)
     : loop_(loop),
       link_(link),
       rules_(rules),
@@ -56,7 +56,8 @@ ReverseForwarder::ReverseForwarder(net::Loop& loop, AgentLink& link,
       http_(loop, link, *this,
             {.warn = [this](const std::string& line) { warn_(line); },
              .queued_more = [this](std::size_t bytes) { queued_more(bytes); },
-             .copy_lost = [this] { note_lost_copy(); }}) {
+             .copy_lost = [this] { note_lost_copy(); }},
+            std::move(trust)) {
   link_.set_handler<"TcpSteal">(
       [this](DaemonTcp&& message) { on_message(Kind::kStolen, std::move(message)); });
   link_.set_handler<"Tcp">(
@@ -150,9 +151,11 @@ void ReverseForwarder::on_message(Kind kind, DaemonTcp&& message) {
   }
   switch (message.index()) {
     case DaemonTcp::index_of<"NewConnectionV1">:
-      return open(kind, message.get<"NewConnectionV1">());
+      return open(kind, message.get<"NewConnectionV1">(),
+                  proto::IncomingTrafficTransportType::make<"Tcp">());
     case DaemonTcp::index_of<"NewConnectionV2">:
-      return open(kind, message.get<"NewConnectionV2">().connection);
+      return open(kind, message.get<"NewConnectionV2">().connection,
+                  message.get<"NewConnectionV2">().transport);
     case DaemonTcp::index_of<"Data">: {
       auto& data = message.get<"Data">();
       OutgoingEntry* entry = find(data.connection_id);
@@ -181,13 +184,17 @@ void ReverseForwarder::on_message(Kind kind, DaemonTcp&& message) {
   }
 }
 
-void ReverseForwarder::open(Kind kind, const proto::NewTcpConnectionV1& connection) {
+void ReverseForwarder::open(Kind kind, const proto::NewTcpConnectionV1& connection,
+                            const proto::IncomingTrafficTransportType& transport) {
   const auto port = ports_.find(connection.destination_port);
   if (port == ports_.end()) {
     sender_.send(turn_away_message(kind, connection.connection_id));
     return;
   }
   auto socket = connect_here(port->second);
+  if (socket) {
+    socket = http_.tls().wrap(std::move(*socket), http_.tls().way(transport, {}));
+  }
   if (!socket) {
     warn_("a connection to port " + std::to_string(port->first) +
           " of the target: " + socket.error().what);

@@ -32,7 +32,8 @@ class ReverseForwarder final : public OutgoingHub, public HttpListeners {
 
   // Takes the link's messages about incoming connections. Whether they are stolen or mirrored is the
   // mode of `rules`, which must outlive this. `warn` hears of connections that nobody takes.
-  ReverseForwarder(net::Loop& loop, AgentLink& link, const config::IncomingRules& rules, Warn warn);
+  ReverseForwarder(net::Loop& loop, AgentLink& link, const config::IncomingRules& rules,
+                   TlsTrust trust, Warn warn);
   ~ReverseForwarder() override;
 
   // Subscribes the ports. `done` is called once, when the agent has answered for all of them or
@@ -67,7 +68,8 @@ class ReverseForwarder final : public OutgoingHub, public HttpListeners {
   void on_message(AgentLink::Outgoing kind, proto::DaemonTcp&& message);
   void on_subscribed(const proto::Res<proto::Port>& answer);
   void settle(Status outcome);
-  void open(AgentLink::Outgoing kind, const proto::NewTcpConnectionV1& connection);
+  void open(AgentLink::Outgoing kind, const proto::NewTcpConnectionV1& connection,
+            const proto::IncomingTrafficTransportType& transport);
   OutgoingEntry* find(proto::ConnectionId id);
   void note_lost_copy();
   [[nodiscard]] std::size_t queued_bytes() const;

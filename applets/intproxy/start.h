@@ -16,6 +16,7 @@
 
 #include "applets/config/config.h"
 #include "applets/intproxy/load_watch.h"
+#include "applets/intproxy/tls_delivery.h"
 #include "k8s/agent_session.h"
 #include "net/error.h"
 #include "net/fd.h"
@@ -67,6 +68,7 @@ struct SessionOptions {
   std::vector<std::string> environment_exclude;
 
   config::IncomingRules incoming;
+  TlsTrust tls_trust;  // of `incoming.tls_delivery`
 
   // Answers kMapPath. Runs in the intproxy; empty: no path is ever mapped.
   std::function<MappedPath(std::string_view path)> map_path;

@@ -6,7 +6,7 @@ import os
 import subprocess
 import unittest
 
-from support import LocalTest, free_port, need, python_with, write_file
+from support import LocalTest, free_port, need, python_with, wait_until, write_file
 
 # Answers every connection with its name, what was agreed on, and whose certificate came.
 SERVER = r"""
@@ -53,6 +53,17 @@ def serve(connection):
 """ + SERVER[SERVER.index("\nlistener ="):]
 
 
+# HTTP/2 by ALPN.
+HTTP2 = r"""
+const fs = require('fs');
+const [name, port, folder] = process.argv.slice(1);
+require('http2').createSecureServer({cert: fs.readFileSync(folder + '/server.pem'), key: fs.readFileSync(folder + '/server.key')},
+  (request, response) => response.end(JSON.stringify({
+    server: name, version: request.httpVersion, alpn: request.socket.alpnProtocol, name: request.socket.servername}))
+).listen(Number(port), '::', () => console.log('ready'));
+"""
+
+
 def openssl(*words, cwd):
     subprocess.run([need("openssl"), *words], cwd=cwd, check=True, capture_output=True, timeout=60)
 
@@ -84,17 +95,21 @@ class TlsStealing(LocalTest):
     def path(self, name):
         return os.path.join(self.work, name)
 
-    def serve(self, server=None, client=None, http_filter=None, status=None):
-        """Starts the local program, to which TLS is taken off."""
+    def serve(self, server=None, client=None, http_filter=None, status=None, delivery=None, program=None):
+        """Starts the local program, by itself in plain text."""
         tls = [{"port": self.port,
                 "agentAsServer": {"authentication": {"certPem": self.path("server.pem"), "keyPem": self.path("server.key")},
                                   "alpnProtocols": ["http/1.1"], **(server or {})},
                 "agentAsClient": {"verification": {"acceptAnyCert": False, "trustRoots": [self.path("root.pem")]},
                                   **(client or {})}}]
         self.env["MIRRORD_AGENT_STEAL_TLS_CONFIG"] = base64.b64encode(json.dumps(tls).encode()).decode().rstrip("=")
-        incoming = {"mode": "steal", "http_filter": http_filter or {"header_filter": "^x-user: me$"},
-                    "tls_delivery": {"protocol": "tcp"}}
-        process = self.start_remote(python_with(), "-c", PLAIN, "local", str(self.port), self.work, "http/1.1",
+        incoming = {"mode": "steal", **({"http_filter": {"header_filter": "^x-user: me$"}} if http_filter is None else {})}
+        delivery = {"protocol": "tcp"} if delivery is None else delivery
+        if delivery:
+            incoming["tls_delivery"] = delivery
+        is_plain = delivery.get("protocol") == "tcp"
+        program = program or [python_with(), "-c", PLAIN if is_plain else SERVER, "local", str(self.port), self.work, "http/1.1"]
+        process = self.start_remote(*program,
                                     target="process/%d" % self.target.pid,
                                     config={"feature": {"fs": "local", "network": {"incoming": incoming}}})
         if status is not None:
@@ -155,6 +170,56 @@ class TlsStealing(LocalTest):
         self.assertEqual("local", self.curl("-H", "X-User: me")["server"])
         done = self.curl("-f", "-w", "%{http_code}", status=(22,))
         self.assertIn("502", done)
+
+    def test_the_program_gets_tls(self):
+        for delivery in ({}, {"protocol": "tls", "server_cert": self.path("server.pem")},
+                         {"protocol": "tls", "trust_roots": [self.path("root.pem")]}):
+            with self.subTest(delivery):
+                process = self.serve(delivery=delivery)
+                for _ in range(2):
+                    got = self.curl("-H", "X-User: me")
+                    self.assertEqual(("local", "http/1.1", "shop.test"), (got["server"], got["alpn"], got["name"]))
+                self.assertEqual("target", self.curl()["server"])
+                process.kill()
+                process.wait(20)
+                self.assertTrue(wait_until(lambda: self.curl("-H", "X-User: me")["server"] == "target", 20, 0.2))
+
+    def test_http2_inside_tls(self):
+        self.target.kill()
+        self.target.wait(20)
+        self.target = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", need("node"), "-e", HTTP2, "target",
+             str(self.port), self.work], env=self.env, stdout=subprocess.PIPE)
+        self.started.append(self.target)
+        self.assertEqual(b"ready\n", self.target.stdout.readline())
+        self.serve(server={"alpnProtocols": ["h2", "http/1.1"]}, delivery={},
+                   program=[need("node"), "-e", HTTP2, "local", str(self.port), self.work])
+        for user, server in (("me", "local"), ("you", "target")):
+            self.assertEqual({"server": server, "version": "2.0", "alpn": "h2", "name": "shop.test"},
+                             self.curl("--http2", "-H", "X-User: " + user))
+
+    def test_the_whole_port_inside_tls(self):
+        self.serve(http_filter=False, delivery={})
+        body = self.local_file("body", os.urandom(3_000_000))
+        got = self.curl("--data-binary", "@" + body)
+        self.assertEqual(("local", "shop.test", 3_000_000), (got["server"], got["name"], got["body"]))
+
+    def test_a_program_that_shows_a_wrong_certificate(self):
+        for delivery in ({"protocol": "tls", "trust_roots": [self.path("stranger.pem")]},
+                         {"protocol": "tls", "server_cert": self.path("stranger.pem")},
+                         {"protocol": "tls", "trust_roots": [self.path("root.pem")], "server_name": "other.test"}):
+            with self.subTest(delivery):
+                process = self.serve(delivery=delivery)
+                self.assertIn("502", self.curl("-H", "X-User: me", "-f", "-w", "%{http_code}", status=(22,)))
+                process.kill()
+                process.wait(20)
+                self.assertTrue(wait_until(lambda: self.curl("-H", "X-User: me", status=(0, 22))["server"] == "target", 20, 0.2))
+
+    def test_wrong_files_are_named_at_the_start(self):
+        for delivery, words in (({"protocol": "tls", "server_cert": self.path("names")}, "server_cert"),
+                                ({"protocol": "tls", "trust_roots": [self.path("nowhere")]}, "trust_roots")):
+            errors = self.serve(delivery=delivery, status=1)
+            self.assertIn("feature.network.incoming.tls_delivery." + words, errors)
 
     def test_what_is_not_tls_ends(self):
         self.serve()

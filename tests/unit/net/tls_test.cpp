@@ -177,6 +177,25 @@ TEST_F(TlsTest, AcceptsAnyCertificateWhereThatIsWanted) {
   }
 }
 
+TEST_F(TlsTest, TakesTheVeryCertificateThatIsExpected) {
+  const auto other_identity = make_tls_identity(kName);
+  for (const bool is_right : {true, false}) {
+    Side client;
+    Side server;
+    auto [one, other] = socket_pair();
+    start(client,
+          {.role = TlsRole::kClient,
+           .expected = is_right ? identity().certificate : other_identity->certificate},
+          std::move(one));
+    start(server, server_options(), std::move(other));
+    client.user.reset();
+    server.user.reset();
+    run_until_ends(is_right ? 2 : 4);
+    EXPECT_EQ(client.is_ready, is_right);
+    EXPECT_EQ(client.error.has_value(), !is_right);
+  }
+}
+
 TEST_F(TlsTest, LetsClientsInWithoutACertificateButNotWithAWrongOne) {
   const auto other_identity = make_tls_identity("someone.else");
   for (const bool is_shown : {false, true}) {
