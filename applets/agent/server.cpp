@@ -17,6 +17,9 @@ namespace mirrord::agent {
 namespace {
 
 constexpr int kBacklog = 1024;
+// How long connections that pass through the agent may go on after its last client. Less than what an intproxy waits
+// for its agent.
+constexpr std::chrono::milliseconds kLastConnections{800};
 constexpr int kAcceptsPerEvent = 64;
 constexpr std::size_t kMaxHandshakes = 32;    // at a time: strangers must not cost much memory
 constexpr std::chrono::seconds kFarewell{5};  // for the last bytes of a session to leave
@@ -122,6 +125,11 @@ Status Server::run() {
   loop_.run();
   sessions_.clear();
   guarded_.clear();
+  if (incoming_) {
+    // Nobody steals any more, and others are in the middle of something.
+    incoming_->finish(kLastConnections, [this] { loop_.stop(); });
+    loop_.run();
+  }
   incoming_.reset();  // no redirect outlives its agent
   return status_;
 }

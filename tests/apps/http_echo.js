@@ -55,7 +55,13 @@ function half(request, response) {
   setTimeout(() => process.exit(1), 100);
 }
 
-const paths = {'/echo': echo, '/many': many, '/half': half, '/never': () => console.log('never')};
+// Takes a while.
+function slow(request, response) {
+  console.log('slow');
+  setTimeout(() => describe(request, response), 400);
+}
+
+const paths = {'/slow': slow, '/echo': echo, '/many': many, '/half': half, '/never': () => console.log('never')};
 
 function answer(request, response) {
   (paths[request.url.split('?')[0]] || describe)(request, response);

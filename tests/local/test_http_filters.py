@@ -286,6 +286,18 @@ class HttpOne(HttpFilters):
         out = self.curl("/half", "-H", "X-User: me", status=18)  # a partial file, says curl
         self.assertEqual(b"the beginning", out)
 
+    def test_the_end_of_the_session_breaks_nobody_elses_request(self):
+        process = self.serve()
+        self.assertEqual("target", self.ask()["server"])
+        waiting = subprocess.Popen(["nsenter", "--target", str(self.target.pid), "--net", need("curl"), "-sS",
+                                    "--max-time", "30", "http://127.0.0.1:%d/slow" % self.port],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(b"slow\n", self.target.stdout.readline())
+        self.stop(process)
+        out, errors = waiting.communicate(timeout=20)
+        self.assertEqual(0, waiting.returncode, errors)
+        self.assertEqual("target", json.loads(out)["server"])
+
     def test_the_end_of_the_agent(self):
         process = self.serve()
         self.assertEqual("local", self.me()["server"])

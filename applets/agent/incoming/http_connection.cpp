@@ -49,10 +49,8 @@ HttpConnection::HttpConnection(net::Loop& loop, Incoming& incoming, proto::Recei
       target_(loop, buffer, protocol, std::move(upstream),
               [this] {
                 // The target ends connections that it does not use; so the client's ends too.
-                if (requests_.empty() && server_.is_idle()) {
-                  server_.shut_down();
-                  settle();
-                }
+                if (requests_.empty() && server_.is_idle())
+                  shut_down();
               }),
       idle_since_ms_(loop.now_ms()),
       ended_(std::move(ended)) {
@@ -194,10 +192,13 @@ void HttpConnection::tick(std::uint64_t now_ms) {
   const bool is_idle = requests_.empty() && now_ms - idle_since_ms_ > idle_limit;
   if (is_closed_ ? is_idle : is_late_head)
     return finish();
-  if (is_idle) {
-    server_.shut_down();
-    settle();
-  }
+  if (is_idle)
+    shut_down();
+}
+
+void HttpConnection::shut_down() {
+  server_.shut_down();
+  settle();
 }
 
 void HttpConnection::finish() {

@@ -33,6 +33,9 @@ class HttpConnection {
   // To be called from time to time: ends what takes too long.
   void tick(std::uint64_t now_ms);
 
+  // After the requests under way the connection ends.
+  void shut_down();
+
   // ---- for requests
 
   [[nodiscard]] net::Loop& loop() { return loop_; }

@@ -74,13 +74,13 @@ class HttpRequest {
   bool is_body_given_up_ = false;   // for filters: too long, or too slow
   std::unique_ptr<net::Timer> body_deadline_;
 
-  std::unique_ptr<RequestHandler> handler_;
   bool is_stolen_ = false;
   std::vector<std::unique_ptr<MirrorCopy>> copies_;
   bool is_request_complete_ = false;
   bool is_answered_ = false;  // its head has gone out
   bool is_answer_complete_ = false;
   bool is_over_ = false;
+  std::unique_ptr<RequestHandler> handler_;  // goes first: it looks at the others
 };
 
 }  // namespace mirrord::agent

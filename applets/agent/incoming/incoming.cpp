@@ -35,7 +35,8 @@ Incoming::Incoming(net::Loop& loop, IncomingSettings settings, MakeRedirector ma
       settings_(settings),
       make_redirector_(std::move(make_redirector)),
       tls_(std::move(tls)),
-      sweep_(loop) {}
+      sweep_(loop),
+      last_(loop) {}
 
 Incoming::~Incoming() {
   *alive_ = false;
@@ -322,8 +323,10 @@ void Incoming::pass_through(Fd socket, const Origin& origin, PassThrough::Copies
   const std::uint64_t id = next_id_++;
   const auto ended = [this, id, alive = alive_] {
     loop_.defer([this, id, alive] {
-      if (*alive)
+      if (*alive) {
         passed_.erase(id);
+        check_finished();
+      }
     });
   };
   passed_.emplace(id, std::make_unique<PassThrough>(loop_, buffer_, std::move(socket),
@@ -342,8 +345,10 @@ void Incoming::serve(Fd socket, const Origin& origin, net::http::Protocol protoc
   const std::uint64_t id = next_id_++;
   const auto ended = [this, id, alive = alive_] {
     loop_.defer([this, id, alive] {
-      if (*alive)
+      if (*alive) {
         http_.erase(id);
+        check_finished();
+      }
     });
   };
   http_.emplace(
@@ -359,6 +364,26 @@ void Incoming::serve(Fd socket, const Origin& origin, net::http::Protocol protoc
         is_sweeping_ = false;
       }
     });
+  }
+}
+
+// ---- the end
+
+void Incoming::finish(std::chrono::milliseconds limit, net::Callback done) {
+  finished_ = std::move(done);
+  for (const auto& [id, connection] : http_)
+    connection->shut_down();
+  last_.start(limit, [this] { std::exchange(finished_, {})(); });
+  loop_.defer([this, alive = alive_] {
+    if (*alive)
+      check_finished();
+  });
+}
+
+void Incoming::check_finished() {
+  if (finished_ && http_.empty() && passed_.empty() && undetected_.empty()) {
+    last_.stop();
+    std::exchange(finished_, {})();
   }
 }
 

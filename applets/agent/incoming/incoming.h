@@ -5,6 +5,7 @@
 // subscribed has the first choice; and any number of mirrors.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -60,6 +61,10 @@ class Incoming {
   // The client is gone. Its `done`s are still called.
   void forget(IncomingClient& client);
 
+  // Nothing new is taken, no client is left: HTTP connections end after the requests under way, others when they
+  // want to. `done` is called when all have ended, or after `limit`, and never from inside the call.
+  void finish(std::chrono::milliseconds limit, net::Callback done);
+
   [[nodiscard]] const IncomingSettings& settings() const { return settings_; }
 
   // ---- for HTTP requests
@@ -104,6 +109,7 @@ class Incoming {
   void route(Fd socket, const Origin& origin, net::http::Protocol protocol);
   void serve(Fd socket, const Origin& origin, net::http::Protocol protocol,
              PassThrough::Copies copies);
+  void check_finished();
   void pass_through(Fd socket, const Origin& origin, PassThrough::Copies copies);
 
   net::Loop& loop_;
@@ -119,6 +125,8 @@ class Incoming {
   std::unordered_map<std::uint64_t, std::unique_ptr<HttpConnection>> http_;
   net::Timer sweep_;  // of http_
   bool is_sweeping_ = false;
+  net::Callback finished_;  // once finish() was called
+  net::Timer last_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
