@@ -39,6 +39,8 @@ class AgentVariables {
     set("MIRRORD_AGENT_HTTP_DETECTION_TIMEOUT", pod.http_detection_timeout);
     set("MIRRORD_AGENT_INJECT_HEADERS", std::uint64_t{pod.inject_headers});
     set("MIRRORD_AGENT_OVERRIDE_CACHE_CONTROL", std::uint64_t{pod.override_cache_control});
+    if (pod.nftables)
+      set("MIRRORD_AGENT_NFTABLES", std::uint64_t{*pod.nftables});
     set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
     set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
   }

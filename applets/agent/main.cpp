@@ -129,6 +129,14 @@ Result<std::shared_ptr<net::TlsContext>> make_tls(const std::string& certificate
   return context;
 }
 
+// `agent.nftables` is the original's: true rules its other way out. False chooses what is not there.
+std::string_view redirect_way() {
+  if (const char* way = ::getenv("MIRRORD_AGENT_REDIRECT"); way != nullptr && *way != '\0')
+    return way;
+  const char* nftables = ::getenv("MIRRORD_AGENT_NFTABLES");
+  return nftables != nullptr && *nftables != '\0' && !is_falsy(nftables) ? "nftables" : "auto";
+}
+
 Status serve(const Options& options) {
   MIRRORD_TRY(tls, make_tls(options.operator_certificate));
   if (!options.metrics_address.empty())
@@ -149,11 +157,10 @@ Status serve(const Options& options) {
   net::Loop loop;
   std::unique_ptr<Incoming> incoming;
   if (options.kind != TargetKind::kTargetless) {
-    const char* way = ::getenv("MIRRORD_AGENT_REDIRECT");
     const char* tls_text = ::getenv("MIRRORD_AGENT_STEAL_TLS_CONFIG");
     MIRRORD_TRY(tls_ports, parse_tls_ports(tls_text == nullptr ? "" : tls_text));
     incoming = std::make_unique<Incoming>(
-        loop, incoming_settings(::getenv), redirector_maker(loop, way == nullptr ? "" : way),
+        loop, incoming_settings(::getenv), redirector_maker(loop, redirect_way()),
         std::make_unique<TlsPorts>(loop, target, std::move(tls_ports)));
   }
   drop_privileges();

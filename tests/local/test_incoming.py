@@ -429,6 +429,15 @@ class IncomingByNftables(Incoming):
     def nothing_stays(self):
         self.assertTrue(wait_until(lambda: self.tables() == "", 10), self.tables())
 
+    def test_the_configuration_can_choose_it(self):
+        del self.env["MIRRORD_AGENT_REDIRECT"]
+        process = self.serve("steal", nftables=True)
+        self.assertEqual("local", self.who())
+        self.assertRegex(self.tables(), r"^table inet mirrord-[0-9a-f]{8}\n$")
+        process.stdin.close()
+        process.wait(20)
+        self.nothing_stays()
+
     def test_it_has_a_table_of_its_own(self):
         process = self.serve("steal")
         self.assertRegex(self.tables(), r"^table inet mirrord-[0-9a-f]{8}\n$")

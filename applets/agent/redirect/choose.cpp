@@ -46,7 +46,9 @@ Made make_first(net::Loop& loop, const Program& program, std::string_view chosen
   const char* separator = ": ";
   bool is_known = false;
   for (const Way& way : kWays) {
-    if (chosen != "auto" && chosen != way.name)
+    // Either owner will do for who wants nftables.
+    if (chosen != "auto" && chosen != way.name &&
+        !(chosen == "nftables" && way.name == "nftables-guard"))
       continue;
     is_known = true;
     auto made = way.make(loop, program,
