@@ -187,7 +187,8 @@ void HttpConnection::closed(Close how) {
 void HttpConnection::tick(std::uint64_t now_ms) {
   if (is_over_)
     return;
-  const bool is_late_head = head_since_ms_ != 0 && now_ms - head_since_ms_ > kHeadMs;
+  const auto head_limit = static_cast<std::uint64_t>(incoming_.settings().head_limit.count());
+  const bool is_late_head = head_since_ms_ != 0 && now_ms - head_since_ms_ > head_limit;
   const std::uint64_t idle_limit = is_closed_ ? kLingerMs : kIdleMs;
   const bool is_idle = requests_.empty() && now_ms - idle_since_ms_ > idle_limit;
   if (is_closed_ ? is_idle : is_late_head)

@@ -47,8 +47,6 @@ class HttpConnection {
   void finished(HttpRequest& request);
   void settle();  // after calls to server(): back-pressure, both ways
 
-  // From its first byte on; who sends more slowly wants to occupy us.
-  static constexpr std::uint64_t kHeadMs = 30'000;
   // Without a request. Long: most clients and proxies end their connections earlier.
   static constexpr std::uint64_t kIdleMs = 600'000;
   // For the client to read what was sent last, once the connection is over.

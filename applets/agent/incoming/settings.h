@@ -27,6 +27,8 @@ struct IncomingSettings {
   // MIRRORD_AGENT_STEALER_FLUSH_CONNECTIONS: what was connected before the port was stolen is cut, so
   // that clients who keep their connections come to the stealer too.
   bool cuts_established = false;
+  // A request's head, from its first byte on: who sends more slowly wants to occupy us.
+  std::chrono::milliseconds head_limit{30'000};
   std::size_t body_limit = 65536;                // MIRRORD_MAX_BODY_BUFFER_SIZE
   std::chrono::milliseconds body_timeout{1000};  // MIRRORD_MAX_BODY_BUFFER_TIMEOUT
   // MIRRORD_AGENT_ON_CONCURRENT_STEAL (ours): override, abort or continue. The last two are the

@@ -1,6 +1,6 @@
 // tests/agent/incoming/http_test.cpp — filtered ports: whose a request is, how each version gets it, what becomes of
 // the answer.
-#include <sys/time.h>
+#include <poll.h>
 
 #include <thread>
 
@@ -14,20 +14,37 @@ constexpr std::string_view kOk = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok
 const std::string kGet = "GET / HTTP/1.1\r\nHost: shop\r\n\r\n";
 const std::string kMine = "GET /mine HTTP/1.1\r\nHost: shop\r\nX-User: me\r\n\r\n";
 
+// One byte; 0 at the end of what comes, -1 when nothing more does.
+int read_byte(int fd, char& byte) {
+  constexpr int kPatienceMs = 5000;
+  while (true) {
+    pollfd state{.fd = fd, .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&state, 1, kPatienceMs);
+    if (ready == 0)
+      return -1;
+    const ssize_t count = ready < 0 ? -1 : ::recv(fd, &byte, 1, MSG_DONTWAIT);
+    if (count >= 0)
+      return static_cast<int>(count);
+    if (errno == ECONNRESET)
+      return 0;
+  }
+}
+
 // What comes up to the end of `mark`, or until nothing more does.
 std::string read_until(int fd, std::string_view mark) {
-  const timeval patience{5, 0};
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   std::string text;
   char byte = 0;
-  while (!text.ends_with(mark) && ::recv(fd, &byte, 1, 0) == 1)
+  while (!text.ends_with(mark) && read_byte(fd, byte) == 1)
     text += byte;
   return text;
 }
 std::string read_to_end(int fd) {
-  std::string text = read_until(fd, "\x01 never sent \x01");
+  std::string text;
   char byte = 0;
-  EXPECT_LE(::recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+  int outcome = 1;
+  while ((outcome = read_byte(fd, byte)) == 1)
+    text += byte;
+  EXPECT_EQ(outcome, 0) << "the connection goes on";
   return text;
 }
 
@@ -439,6 +456,74 @@ TEST_F(IncomingHttp, AClientThatDoesNotReadHoldsTheAnswerBack) {
   ASSERT_TRUE(message && message->is<"Close">());
   EXPECT_EQ(proto::hint_of(message->get<"Close">().connection_id), proto::Hint::kResume);
   reader.join();
+}
+
+TEST_F(IncomingHttp, AClientMayEndItsHalfBehindItsRequest) {
+  auto client = stealer();
+  const Fd peer = agent_.arrive(target_);
+  send_all(peer.get(), kGet);
+  ::shutdown(peer.get(), SHUT_WR);
+  const Fd server = target_.accept();
+  EXPECT_EQ(read_until(server.get(), kHeadEnd), kGet);
+  send_all(server.get(), kOk);
+  EXPECT_TRUE(read_to_end(peer.get()).ends_with("\r\n\r\nok"));
+  const Fd picked = agent_.arrive(target_);
+  send_all(picked.get(), kMine);
+  ::shutdown(picked.get(), SHUT_WR);
+  reply(*client, next_request(*client).id, "mine");
+  EXPECT_TRUE(read_to_end(picked.get()).ends_with("\r\n\r\nmine"));
+}
+
+TEST_F(IncomingHttp, AHeadThatDoesNotComeEndsTheConnection) {
+  IncomingAgent agent({.head_limit = std::chrono::milliseconds(200)});
+  auto client = agent.connect();
+  steal_by_header(*client, port_, "x");
+  EXPECT_TRUE(next_text(*client, From::kSteal).starts_with("subscribed"));
+  const Fd slow = agent.arrive(target_);
+  send_all(slow.get(), "GET / HTTP/1.1\r\nHost: shop\r\nX-Slow: ");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(read_to_end(slow.get()), "");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(4900));
+}
+
+std::string frame(int type, int flags, std::uint32_t stream, std::string_view payload) {
+  std::string bytes;
+  for (const std::size_t shift : {16U, 8U, 0U})
+    bytes += static_cast<char>(payload.size() >> shift);
+  bytes += static_cast<char>(type);
+  bytes += static_cast<char>(flags);
+  for (const std::uint32_t shift : {24U, 16U, 8U, 0U})
+    bytes += static_cast<char>(stream >> shift);
+  return bytes.append(payload);
+}
+
+// CVE-2023-44487 and its kin: the connection ends, and the next one is served.
+TEST_F(IncomingHttp, FloodsOfHttp2FramesEndTheConnection) {
+  auto client = stealer();
+  const std::string preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "");
+  const std::string get =
+      "\x82\x86\x84\x41\x01"
+      "a";  // GET http a /
+  std::string resets = preface;
+  for (std::uint32_t stream = 1; stream < 8000; stream += 2)
+    resets += frame(1, 5, stream, get) + frame(3, 0, stream, std::string("\0\0\0\x08", 4));
+  std::string pings = preface;
+  for (int i = 0; i < 5000; ++i)
+    pings += frame(2, 0, 1, std::string(5, '\0'));  // PRIORITY of a stream that never begins
+  for (const std::string& flood : {resets, pings}) {
+    const Fd peer = agent_.arrive(target_);
+    std::thread writer([&] { (void)::send(peer.get(), flood.data(), flood.size(), MSG_NOSIGNAL); });
+    read_to_end(peer.get());
+    writer.join();
+  }
+  const Fd peer = agent_.arrive(target_);
+  send_all(peer.get(), kMine);
+  while (true) {
+    const Got got = next_request(*client);
+    ASSERT_NE(got.form, "<nothing>");
+    if (got.line == "GET /mine HTTP/1.1")
+      break;
+  }
 }
 
 TEST_F(IncomingHttp, SilenceIsNotHttp) {
