@@ -1,7 +1,9 @@
-// applets/config_commands.cpp — commands about the configuration: `config keys`,
+// applets/config_commands.cpp — commands about the configuration: `config keys`, `config show`,
 // `config schema`, `config reference`, `config explain-path`, `config explain-address`; and `extract`, which writes the hook out.
+#include <algorithm>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "applets/applet.h"
 #include "applets/config/filters.h"
@@ -10,9 +12,11 @@
 #include "applets/config/path_mapping.h"
 #include "applets/config/path_rules.h"
 #include "applets/config/schema.h"
+#include "applets/config/show.h"
 #include "applets/exec.h"
 #include "applets/exec_flags.h"
 #include "applets/hook_file.h"
+#include "applets/json_text.h"
 #include "hook/image.h"
 
 namespace mirrord {
@@ -160,12 +164,44 @@ void print_keys() {
   }
 }
 
+// --- config show ---
+
+void print_shown(const std::vector<config::ShownValue>& values, bool shows_defaults) {
+  std::size_t width = 0;
+  for (const config::ShownValue& value : values) {
+    if (!value.is_default || shows_defaults)
+      width = std::max(width, value.path.size() + value.value.size() + 3);
+  }
+  constexpr std::size_t kWidest = 72;
+  for (const config::ShownValue& value : values) {
+    if (value.is_default && !shows_defaults)
+      continue;
+    const std::string line = std::string(value.path) + " = " + value.value;
+    std::printf("%-*s  # %s\n", static_cast<int>(std::min(width, kWidest)), line.c_str(),
+                value.source.c_str());
+  }
+}
+
+void print_shown_json(const std::vector<config::ShownValue>& values, bool shows_defaults) {
+  const char* separator = "[\n";
+  for (const config::ShownValue& value : values) {
+    if (value.is_default && !shows_defaults)
+      continue;
+    std::printf("%s  {\"key\":%s,\"value\":%s,\"source\":%s}", separator,
+                json_quoted(value.path).c_str(), value.value.c_str(),
+                json_quoted(value.source).c_str());
+    separator = ",\n";
+  }
+  std::puts(*separator == '[' ? "[]" : "\n]");
+}
+
 constexpr char kConfigHelp[] =
     "Explains the configuration.\n"
     "\n"
     "Usage: mirrord config keys                          list all keys\n"
     "       mirrord config schema                        a JSON schema of them, for editors\n"
     "       mirrord config reference                     the same as Markdown\n"
+    "       mirrord config show [--all] [--json] [FLAGS]  each value and where it comes from\n"
     "       mirrord config explain-path [FLAGS] PATH...  remote or local, and by which rule\n"
     "       mirrord config explain-address [FLAGS] [tcp://|udp://]HOST[:PORT]...\n"
     "\n"
@@ -192,6 +228,35 @@ int explain(int argc, char** argv) {
   return 0;
 }
 
+int show(int argc, char** argv) {
+  bool shows_defaults = false;
+  bool is_json = false;
+  std::vector<const char*> rest;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--all")
+      shows_defaults = true;
+    else if (word == "--json")
+      is_json = true;
+    else
+      rest.push_back(argv[i]);
+  }
+  auto flags = parse_exec_flags(static_cast<int>(rest.size()), rest.data());
+  if (!flags)
+    return report_error(flags.error());
+  if (flags->wants_help || !flags->command.empty()) {
+    std::fputs(kConfigHelp, flags->wants_help ? stdout : stderr);
+    return flags->wants_help ? 0 : 2;
+  }
+  config::LoadRequest request{.file = flags->config_file, .overrides = flags->overrides};
+  request.is_target_final = false;
+  const auto values = config::show(request);
+  if (!values)
+    return report_all(values.error());
+  (is_json ? print_shown_json : print_shown)(*values, shows_defaults);
+  return 0;
+}
+
 }  // namespace
 
 int config_main(int argc, char** argv) {
@@ -205,6 +270,8 @@ int config_main(int argc, char** argv) {
                stdout);
     return 0;
   }
+  if (what == "show")
+    return show(argc - 1, argv + 1);
   if (what == "explain-path" || what == "explain-address")
     return explain(argc - 1, argv + 1);
   const bool wants_help = what == "--help" || what == "-h";

@@ -9,6 +9,7 @@
 
 #include "applets/config/check.h"
 #include "applets/config/resolve.h"
+#include "applets/config/show.h"
 #include "applets/config/text_file.h"
 #include "applets/config/toml.h"
 #include "applets/config/yaml.h"
@@ -101,6 +102,13 @@ class Loader {
     return config;
   }
 
+  std::expected<std::vector<ShownValue>, std::vector<Error>> show() {
+    if (auto config = run(); !config)
+      return std::unexpected(std::move(config.error()));
+    const File* file = has_file_ ? &file_ : nullptr;
+    return shown_values(Values(request_, file, errors_), file);
+  }
+
  private:
   std::optional<std::string> key_from_outside() const {
     if (const auto found = request_.overrides.find("MIRRORD_KEY");
@@ -156,6 +164,10 @@ std::optional<std::string> process_environment(std::string_view name) {
 
 std::expected<ResolvedConfig, std::vector<Error>> load(const LoadRequest& request) {
   return Loader(request).run();
+}
+
+std::expected<std::vector<ShownValue>, std::vector<Error>> show(const LoadRequest& request) {
+  return Loader(request).show();
 }
 
 }  // namespace mirrord::config

@@ -54,6 +54,29 @@ class Keys(LocalTest):
         self.assertEqual(read_file(os.path.join(SOURCE, "docs", "configuration.md")).decode(),
                          self.printed("reference"), "mirrord config reference > docs/configuration.md")
 
+    def show(self, *words, **env):
+        done = subprocess.run([self.mirrord, "config", "show", *words], env={**self.env, **env}, capture_output=True, text=True,
+                              timeout=20, cwd=self.work, check=False)
+        self.assertEqual(0, done.returncode, done.stderr)
+        return done.stdout
+
+    def test_shown_values_come_with_their_sources(self):
+        self.local_file("mirrord.json", json.dumps({
+            "target": "deployment/web", "agent": {"ttl": 5},
+            "feature": {"fs": {"mode": "write"}, "env": {"override": {"DB_PASSWORD": "secret"}},
+                        "network": {"incoming": "steal"}}}, indent=2).encode())
+        self.assertEqual(
+            ["agent.ttl = 7 # MIRRORD_AGENT_TTL", 'feature.env.override = {"DB_PASSWORD":"***"} # mirrord.json:11:19',
+             'feature.fs.mode = "read" # --fs-mode', 'feature.network.incoming = "steal" # mirrord.json:16:19',
+             'target = "deployment/web" # mirrord.json:2:13'],
+            [re.sub(r"\s+#", " #", line) for line in
+             self.show("-f", "mirrord.json", "--fs-mode", "read", MIRRORD_AGENT_TTL="7").splitlines()])
+        values = {row["key"]: row for row in json.loads(self.show("--all", "--json", "-f", "mirrord.json"))}
+        self.assertEqual((5, "mirrord.json:4:12"), (values["agent.ttl"]["value"], values["agent.ttl"]["source"]))
+        self.assertEqual((True, "default"), (values["feature.network.outgoing.udp"]["value"],
+                                             values["feature.network.outgoing.udp"]["source"]))
+        self.assertEqual([], json.loads(self.show("--json")))
+
     def test_no_key_of_the_original_is_missing(self):
         rows = {}
         for line in self.printed("reference").splitlines():

@@ -1,0 +1,28 @@
+// applets/config/show.h — every key's value, and where it comes from.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "applets/config/load.h"
+#include "applets/config/values.h"
+
+namespace mirrord::config {
+
+struct ShownValue {
+  std::string_view path;
+  std::string value;   // as JSON
+  std::string source;  // "mirrord.json:3:7", "--target", "MIRRORD_AGENT_TTL", "default"
+  bool is_default = false;
+};
+
+// All keys of the table that stand for a value, in its order. Fails as load() does. The values of
+// variables for the program are left out: they may be secrets.
+std::expected<std::vector<ShownValue>, std::vector<Error>> show(const LoadRequest& request);
+
+// The same, of what is loaded.
+std::vector<ShownValue> shown_values(const Values& values, const File* file);
+
+}  // namespace mirrord::config
