@@ -26,16 +26,6 @@ milliseconds bounded(std::uint64_t value) {
 
 }  // namespace
 
-std::expected<config::ResolvedConfig, std::vector<Error>> load_for(const ExecFlags& flags) {
-  config::LoadRequest load;
-  load.file = flags.config_file;
-  if (load.file.empty()) {
-    load.file = load.environment("MIRRORD_CONFIG_FILE").value_or("");
-  }
-  load.overrides = flags.overrides;
-  return config::load(load);
-}
-
 AgentClient::~AgentClient() {
   reconnector_.reset();  // in a cluster this removes the agent
   connector_.reset();

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "applets/config/config.h"
-#include "applets/exec_flags.h"
 #include "applets/intproxy/agent_link.h"
 #include "applets/intproxy/agent_source.h"
 #include "applets/intproxy/reconnect.h"
@@ -17,9 +16,6 @@
 #include "net/loop.h"
 
 namespace mirrord {
-
-// The configuration that the flags name, with the process's environment.
-std::expected<config::ResolvedConfig, std::vector<Error>> load_for(const ExecFlags& flags);
 
 class AgentClient {
  public:

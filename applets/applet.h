@@ -3,6 +3,9 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
+
+#include "applets/command_line.h"
 
 namespace mirrord {
 
@@ -15,7 +18,8 @@ struct Applet {
   std::string_view name;
   std::string_view help;  // one line
   Visibility visibility;
-  int (*run)(int argc, char** argv);  // argv[0] is the command's own name; returns the exit code
+  int (*run)(int argc, char** argv);   // argv[0] is the command's own name; returns the exit code
+  std::vector<Command> (*commands)();  // one for each subcommand; null: mirrord starts it itself
 };
 
 // Names must be sorted and unique: the list is shown as it stands.
@@ -45,6 +49,20 @@ int port_forward_main(int argc, char** argv);
 int list_main(int argc, char** argv);
 int operator_main(int argc, char** argv);
 int wire_main(int argc, char** argv);
+
+std::vector<Command> completions_commands();
+std::vector<Command> config_commands();
+std::vector<Command> demo_commands();
+std::vector<Command> diagnose_commands();
+std::vector<Command> doctor_commands();
+std::vector<Command> exec_commands();
+std::vector<Command> ext_commands();
+std::vector<Command> extract_commands();
+std::vector<Command> list_commands();
+std::vector<Command> operator_commands();
+std::vector<Command> port_forward_commands();
+std::vector<Command> verify_config_commands();
+std::vector<Command> wire_commands();
 
 // Signal dispositions that this program changed for itself, as they were at its start: to be called
 // before another program takes this process over.

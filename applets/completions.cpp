@@ -75,29 +75,31 @@ struct Shell {
 };
 constexpr std::array kShells{Shell{"bash", kBash}, Shell{"fish", kFish}, Shell{"zsh", kZsh}};
 
-constexpr std::string_view kHelp =
-    "Prints a script that completes commands, flags and targets.\n"
-    "\n"
-    "Usage: mirrord completions SHELL     bash, fish or zsh\n"
-    "\n"
-    "Example, for a bash that is running: source <(mirrord completions bash)\n";
-
 }  // namespace
 
+std::vector<Command> completions_commands() {
+  return {{.name = "completions",
+           .purpose = "Prints a script that completes commands, flags and targets.",
+           .usages = {"bash|fish|zsh"},
+           .flags = {},
+           .examples = {{"source <(mirrord completions bash)", "for the shell that is running"}},
+           .notes = {},
+           .words = Words::kAny}};
+}
+
 int completions_main(int argc, char** argv) {
-  const std::string_view wanted = argc > 1 ? argv[1] : "";
-  if (wanted == "-h" || wanted == "--help") {
-    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
-    return 0;
-  }
+  const auto line = read_command_line(completions_commands().front(), argc, argv, report_error);
+  if (!line)
+    return line.error();
+  const std::string wanted = line->words.empty() ? "" : line->words[0];
   for (const Shell& shell : kShells) {
-    if (shell.name == wanted && argc == 2) {
+    if (shell.name == wanted && line->words.size() == 1) {
       std::fwrite(shell.script.data(), 1, shell.script.size(), stdout);
       return 0;
     }
   }
-  std::string what = "there are no completions for `" + std::string(wanted) + "`";
-  if (argc != 2)
+  std::string what = "there are no completions for `" + wanted + "`";
+  if (line->words.size() != 1)
     what = "completions takes the name of one shell";
   return report_error({ErrorCode::kUsage, what, "Shells: bash, fish, zsh.", 0});
 }

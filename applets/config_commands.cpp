@@ -8,15 +8,14 @@
 #include "applets/applet.h"
 #include "applets/config/filters.h"
 #include "applets/config/keys.h"
-#include "applets/config/load.h"
 #include "applets/config/path_mapping.h"
 #include "applets/config/path_rules.h"
 #include "applets/config/schema.h"
 #include "applets/config/show.h"
 #include "applets/exec.h"
-#include "applets/exec_flags.h"
 #include "applets/hook_file.h"
 #include "applets/json_text.h"
+#include "applets/session_flags.h"
 #include "hook/image.h"
 
 namespace mirrord {
@@ -24,12 +23,10 @@ namespace {
 
 using config::RuleGroup;
 
-int report_all(const std::vector<Error>& errors) {
-  int code = 1;
-  for (const Error& error : errors)
-    code = report_error(error);
-  return code;
-}
+constexpr Flag kShowFlags[] = {
+    {"all", 0, Takes::kNothing, "", "", "", "also the values that are defaults"},
+    {"json", 0, Takes::kNothing, "", "", "", "as a JSON array of {key, value, source}"},
+};
 
 // --- config explain-path ---
 
@@ -195,95 +192,129 @@ void print_shown_json(const std::vector<config::ShownValue>& values, bool shows_
   std::puts(*separator == '[' ? "[]" : "\n]");
 }
 
-constexpr char kConfigHelp[] =
-    "Explains the configuration.\n"
-    "\n"
-    "Usage: mirrord config keys                          list all keys\n"
-    "       mirrord config schema                        a JSON schema of them, for editors\n"
-    "       mirrord config reference                     the same as Markdown\n"
-    "       mirrord config show [--all] [--json] [FLAGS]  each value and where it comes from\n"
-    "       mirrord config explain-path [FLAGS] PATH...  remote or local, and by which rule\n"
-    "       mirrord config explain-address [FLAGS] [tcp://|udp://]HOST[:PORT]...\n"
-    "\n"
-    "FLAGS are those of mirrord exec; -f FILE names the configuration.\n";
-
-int explain(int argc, char** argv) {
-  const std::string_view what = argv[0];
-  auto flags = parse_exec_flags(argc, argv);
-  if (!flags)
-    return report_error(flags.error());
-  if (flags->wants_help || flags->command.empty()) {
-    std::fputs(kConfigHelp, flags->wants_help ? stdout : stderr);
-    return flags->wants_help ? 0 : 2;
-  }
-  const auto config = config::load({.file = flags->config_file, .overrides = flags->overrides});
+int explain(const Command& command, int argc, char** argv) {
+  const auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line.error();
+  const bool is_path = command.name.ends_with("path");
+  if (line->words.empty())
+    return report_error(
+        usage_error(command, is_path ? "no path is given" : "no address is given").error());
+  const auto config = load_for(*line);
   if (!config)
-    return report_all(config.error());
-  for (const std::string& word : flags->command) {
-    const Status status =
-        what == "explain-path" ? explain_path(*config, word) : explain_address(*config, word);
+    return report_errors(config.error());
+  for (const std::string& word : line->words) {
+    const Status status = is_path ? explain_path(*config, word) : explain_address(*config, word);
     if (!status)
       return report_error(status.error());
   }
   return 0;
 }
 
-int show(int argc, char** argv) {
-  bool shows_defaults = false;
-  bool is_json = false;
-  std::vector<const char*> rest;
-  for (int i = 0; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--all")
-      shows_defaults = true;
-    else if (word == "--json")
-      is_json = true;
-    else
-      rest.push_back(argv[i]);
-  }
-  auto flags = parse_exec_flags(static_cast<int>(rest.size()), rest.data());
-  if (!flags)
-    return report_error(flags.error());
-  if (flags->wants_help || !flags->command.empty()) {
-    std::fputs(kConfigHelp, flags->wants_help ? stdout : stderr);
-    return flags->wants_help ? 0 : 2;
-  }
-  config::LoadRequest request{.file = flags->config_file, .overrides = flags->overrides};
+int show(const Command& command, int argc, char** argv) {
+  const auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line.error();
+  config::LoadRequest request = load_request(*line);
   request.is_target_final = false;
   const auto values = config::show(request);
   if (!values)
-    return report_all(values.error());
-  (is_json ? print_shown_json : print_shown)(*values, shows_defaults);
+    return report_errors(values.error());
+  (line->has("json") ? print_shown_json : print_shown)(*values, line->has("all"));
+  return 0;
+}
+
+int print(const Command& command, int argc, char** argv) {
+  const auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line.error();
+  if (command.name == "config keys")
+    print_keys();
+  else
+    std::fputs(
+        (command.name == "config schema" ? config::json_schema() : config::key_reference()).c_str(),
+        stdout);
   return 0;
 }
 
 }  // namespace
 
+std::vector<Command> config_commands() {
+  return {
+      {.name = "config explain-address",
+       .purpose = "Says for each address whether a connection to it leaves from the target, and by "
+                  "which rule.",
+       .usages = {"[FLAGS] [tcp://|udp://]HOST[:PORT]..."},
+       .flags = {{"Flags", session_flags()}},
+       .examples = {{"mirrord config explain-address -f mirrord.json db.internal:5432", ""}},
+       .notes = {},
+       .words = Words::kAny},
+      {.name = "config explain-path",
+       .purpose = "Says for each path whether the file is the target's or this machine's, and by "
+                  "which rule.",
+       .usages = {"[FLAGS] PATH..."},
+       .flags = {{"Flags", session_flags()}},
+       .examples = {{"mirrord config explain-path -f mirrord.json /etc/hosts /app/data", ""}},
+       .notes = {},
+       .words = Words::kAny},
+      {.name = "config keys",
+       .purpose = "Lists all keys of the configuration, with type, default, variable and flag.",
+       .usages = {""},
+       .flags = {},
+       .examples = {},
+       .notes = {}},
+      {.name = "config reference",
+       .purpose = "Prints the keys as Markdown: docs/configuration.md.",
+       .usages = {""},
+       .flags = {},
+       .examples = {},
+       .notes = {}},
+      {.name = "config schema",
+       .purpose = "Prints a JSON schema of the configuration, for editors.",
+       .usages = {""},
+       .flags = {},
+       .examples = {{"mirrord config schema > mirrord-schema.json", ""}},
+       .notes = {}},
+      {.name = "config show",
+       .purpose = "Prints each value of the configuration and where it comes from.",
+       .usages = {"[FLAGS]"},
+       .flags = {{"Output", kShowFlags}, {"Flags", session_flags()}},
+       .examples = {{"mirrord config show -f mirrord.json --steal", ""}},
+       .notes = {}},
+  };
+}
+
 int config_main(int argc, char** argv) {
-  const std::string_view what = argc > 1 ? argv[1] : "";
-  if (what == "keys") {
-    print_keys();
-    return 0;
-  }
-  if (what == "schema" || what == "reference") {
-    std::fputs((what == "schema" ? config::json_schema() : config::key_reference()).c_str(),
-               stdout);
-    return 0;
-  }
-  if (what == "show")
-    return show(argc - 1, argv + 1);
-  if (what == "explain-path" || what == "explain-address")
-    return explain(argc - 1, argv + 1);
-  const bool wants_help = what == "--help" || what == "-h";
-  std::fputs(kConfigHelp, wants_help ? stdout : stderr);
-  return wants_help ? 0 : 2;
+  const std::vector<Command> commands = config_commands();
+  const auto command = choose_subcommand(commands, argc, argv, report_error);
+  if (!command)
+    return command.error();
+  const std::string_view name = (*command)->name;
+  const auto run = name == "config show"                ? show
+                   : name.starts_with("config explain") ? explain
+                                                        : print;
+  return run(**command, argc - 1, argv + 1);
+}
+
+std::vector<Command> extract_commands() {
+  return {{.name = "extract",
+           .purpose =
+               "Writes the hook library to DIRECTORY as libmirrord_layer.so and prints its path.",
+           .usages = {"DIRECTORY"},
+           .flags = {},
+           .examples = {},
+           .notes = {},
+           .words = Words::kAny}};
 }
 
 int extract_main(int argc, char** argv) {
-  if (argc != 2)
-    return report_error(
-        {ErrorCode::kUsage, "one directory is expected", "Usage: mirrord extract DIRECTORY"});
-  const auto path = extract_file(hook_image(), argv[1], "libmirrord_layer.so");
+  const Command command = extract_commands().front();
+  const auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line.error();
+  if (line->words.size() != 1)
+    return report_error(usage_error(command, "one directory is expected").error());
+  const auto path = extract_file(hook_image(), line->words[0], "libmirrord_layer.so");
   if (!path)
     return report_error(path.error());
   std::printf("%s\n", path->c_str());

@@ -12,19 +12,16 @@
 #include "applets/demo/pod.h"
 #include "applets/demo/sandbox.h"
 #include "applets/demo/tour.h"
+#include "applets/session_flags.h"
 #include "net/loop.h"
 
 namespace mirrord {
 namespace {
 
-constexpr char kHelp[] =
-    "Runs a program as if it ran in a pod, on this machine alone: no cluster, no root.\n"
-    "\n"
-    "Usage: mirrord demo                              a short tour\n"
-    "       mirrord demo [OPTIONS] [--] PROGRAM ...   the same as mirrord exec --target demo,\n"
-    "                                                 with the options of mirrord exec\n"
-    "       mirrord demo --serve                      keep a pod until interrupted and print\n"
-    "                                                 its PID, for --target process/PID\n";
+constexpr Flag kOwnFlags[] = {
+    {"serve", 0, Takes::kNothing, "", "", "",
+     "keep a pod until interrupted and print its PID, for --target process/PID"},
+};
 
 int report(const Error& error) {
   std::fprintf(stderr, "mirrord demo: %s\n", error.what.c_str());
@@ -81,6 +78,20 @@ int run_exec_on_demo(int argc, char** argv) {
 
 }  // namespace
 
+std::vector<Command> demo_commands() {
+  return {{
+      .name = "demo",
+      .purpose = "Runs a program as if it ran in a pod, on this machine alone: no cluster, no "
+                 "root. Without a program, "
+                 "a short tour. With one, the same as `mirrord exec --target demo`.",
+      .usages = {"", "[FLAGS] [--] PROGRAM [ARGUMENTS]", "--serve"},
+      .flags = {{"Flags", kOwnFlags}, {"Flags of exec", session_flags()}},
+      .examples = {{"mirrord demo -- cat /etc/hostname", "the pod's, not this machine's"}},
+      .notes = {},
+      .words = Words::kProgram,
+  }};
+}
+
 int demo_main(int argc, char** argv) {
   const std::string_view first = argc > 1 ? argv[1] : "";
   if (first == demo::kPodArgument)
@@ -88,7 +99,7 @@ int demo_main(int argc, char** argv) {
   if (first == demo::kAgentArgument)
     return run_agent(argc - 2, argv + 2);
   if (first == "--help" || first == "-h") {
-    std::fputs(kHelp, stdout);
+    std::fputs(help_text(demo_commands().front()).c_str(), stdout);
     return 0;
   }
   if (first == "--serve")

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <string>
 
 #include "applets/applet.h"
+#include "applets/manual.h"
 #include "applets/version.h"
 #include "net/spelling.h"
 
@@ -41,7 +43,8 @@ void print_help(std::span<const Applet> applets) {
     }
   }
   std::puts(
-      "  help             show this text\n"
+      "  help [COMMAND]   show this text, or a command's help\n"
+      "  man              print the manual page\n"
       "\n"
       "Options:\n"
       "  -h, --help       show this text; after a command, that command's help\n"
@@ -69,6 +72,15 @@ int refuse_unknown(std::span<const Applet> applets, std::string_view name) {
 const Applet* find(std::span<const Applet> applets, std::string_view name) {
   const auto found = std::ranges::find(applets, name, &Applet::name);
   return found == applets.end() ? nullptr : &*found;
+}
+
+int show_help_of(std::span<const Applet> applets, std::string_view name) {
+  const Applet* applet = find(applets, name);
+  if (applet == nullptr)
+    return refuse_unknown(applets, name);
+  std::string own_name(name), help = "--help";
+  char* argv[] = {own_name.data(), help.data(), nullptr};
+  return applet->run(2, argv);
 }
 
 // Started without standard streams: nothing else may get their numbers. The program that `exec`
@@ -104,8 +116,14 @@ int run_applet(std::span<const Applet> applets, int argc, char** argv) {
     return kExitUsage;
   }
   const std::string_view command = argv[1];
+  if (command == "help" && argc > 2)
+    return show_help_of(applets, argv[2]);
   if (command == "--help" || command == "-h" || command == "help") {
     print_help(applets);
+    return 0;
+  }
+  if (command == "man") {
+    std::fputs(manual_page(applets).c_str(), stdout);
     return 0;
   }
   if (command == "--version" || command == "-V") {

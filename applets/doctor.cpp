@@ -9,63 +9,22 @@
 #include "applets/agent_client.h"
 #include "applets/applet.h"
 #include "applets/exec.h"
-#include "applets/exec_flags.h"
 #include "applets/json_text.h"
 #include "applets/latency.h"
 #include "applets/progress.h"
+#include "applets/session_flags.h"
 #include "applets/target_source.h"
 
 namespace mirrord {
 namespace {
 
-constexpr char kHelp[] =
-    "Checks what a session needs, one thing after the other, and says what to do where it fails.\n"
-    "\n"
-    "Usage: mirrord doctor [FLAGS]\n"
-    "\n"
-    "Flags:\n"
-    "  -o, --output json       one JSON object instead of lines\n"
-    "  -t, --target, -f, --config-file, --context and the other flags of `mirrord exec` say what "
-    "the\n"
-    "                          session would be; without a target in a cluster, the cluster is\n"
-    "                          not looked at unless there is no other target\n"
-    "  -h, --help              show this text\n"
-    "\n"
-    "The exit status is 1 if something that is required fails.\n";
-
-constexpr int kRoundTrips = 20;
-
-struct Arguments {
-  bool is_json = false;
-  ExecFlags flags;
+constexpr Flag kOwnFlags[] = {
+    {"output", 'o', Takes::kValue, "FORM", "", "", "json: one JSON object instead of lines",
+     "json"},
+    {"json", 0, Takes::kNothing, "", "", "", "the same as --output json"},
 };
 
-Result<Arguments> parse(int argc, char** argv) {
-  Arguments arguments;
-  std::vector<const char*> rest{"doctor"};
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--output=json" || word == "-ojson" || word == "--json") {
-      arguments.is_json = true;
-    } else if (word == "-o" || word == "--output") {
-      if (i + 1 == argc || std::string_view(argv[i + 1]) != "json") {
-        return fail(ErrorCode::kUsage, "unknown output form; there is json only",
-                    "Run 'mirrord doctor --help'.");
-      }
-      arguments.is_json = true;
-      ++i;
-    } else {
-      rest.push_back(argv[i]);
-    }
-  }
-  MIRRORD_TRY(flags, parse_exec_flags(static_cast<int>(rest.size()), rest.data()));
-  arguments.flags = std::move(flags);
-  if (!arguments.flags.command.empty()) {
-    return fail(ErrorCode::kUsage, "unexpected argument `" + arguments.flags.command.front() + "`",
-                "Run 'mirrord doctor --help'.");
-  }
-  return arguments;
-}
+constexpr int kRoundTrips = 20;
 
 std::string_view word_of(CheckState state) {
   switch (state) {
@@ -123,9 +82,9 @@ void check_agent(DoctorReport& report, const config::ResolvedConfig& config) {
   silent.success();
 }
 
-void run(DoctorReport& report, const ExecFlags& flags) {
+void run(DoctorReport& report, const CommandLine& line) {
   check_client(report);
-  const auto config = load_for(flags);
+  const auto config = load_for(line);
   if (!config) {
     for (const Error& error : config.error()) {
       report.failed("configuration", error);
@@ -193,17 +152,27 @@ void DoctorReport::finish() const {
   std::puts((text + "]}").c_str());
 }
 
+std::vector<Command> doctor_commands() {
+  return {{
+      .name = "doctor",
+      .purpose = "Checks what a session needs, one thing after the other, and says what to do "
+                 "where it fails.",
+      .usages = {"[FLAGS]"},
+      .flags = {{"Output", kOwnFlags}, {"What the session would be", session_flags()}},
+      .examples = {{"mirrord doctor", "this machine and the cluster of the kubeconfig"},
+                   {"mirrord doctor -t demo -o json", "this machine alone, for a script"}},
+      .notes = "Without a target in a cluster, the cluster is not looked at unless there is no "
+               "other target. The exit "
+               "status is 1 if something that is required fails.",
+  }};
+}
+
 int doctor_main(int argc, char** argv) {
-  const auto arguments = parse(argc, argv);
-  if (!arguments) {
-    return report_error(arguments.error());
-  }
-  if (arguments->flags.wants_help) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
-  DoctorReport report(arguments->is_json);
-  run(report, arguments->flags);
+  const auto line = read_command_line(doctor_commands().front(), argc, argv, report_error);
+  if (!line)
+    return line.error();
+  DoctorReport report(line->has("output") || line->has("json"));
+  run(report, *line);
   report.finish();
   return report.has_failed() ? 1 : 0;
 }

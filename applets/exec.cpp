@@ -4,20 +4,24 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 
 #include "applets/applet.h"
 #include "applets/child_environment.h"
 #include "applets/config/load.h"
 #include "applets/config/target.h"
-#include "applets/exec_flags.h"
 #include "applets/incoming_summary.h"
 #include "applets/program.h"
+#include "applets/session_flags.h"
 #include "applets/session_start.h"
 #include "applets/timings.h"
 
 namespace mirrord {
 namespace {
+
+constexpr std::array kOwnFlags = {
+    Flag{"timings", 0, Takes::kNothing, "", "", "", "print how long each step of the start took"}};
 
 Error execution_error(const std::string& program, int number) {
   if (number == E2BIG)
@@ -184,31 +188,46 @@ int report_error(const Error& error) {
   return exit_code(error.code, error.what);
 }
 
+int report_errors(const std::vector<Error>& errors) {
+  int code = 1;
+  for (const Error& error : errors)
+    code = report_error(error);
+  return code;
+}
+
+std::vector<Command> exec_commands() {
+  return {{
+      .name = "exec",
+      .purpose = "Runs a program as if it ran in a target: with its files, environment, names and "
+                 "network.",
+      .usages = {"[FLAGS] [--] PROGRAM [ARGUMENTS]"},
+      .flags = {{"Flags", session_flags()}, {"Flags of exec", kOwnFlags}},
+      .examples = {{"mirrord exec -t deployment/shop -- node server.js",
+                    "runs the server as if in a pod of the deployment"},
+                   {"mirrord exec -t pod/shop-7d4 --steal -- python3 -m http.server 8080",
+                    "and takes the traffic that comes to port 8080"},
+                   {"mirrord exec -f mirrord.json -- go test ./...",
+                    "the target and all else stand in the file"},
+                   {"mirrord exec -t process/1234 -- bash",
+                    "no cluster: the target is a process of this machine"}},
+      .notes = "A flag wins over its environment variable (in brackets), that over the "
+               "configuration file.\n"
+               "`mirrord config keys` lists all keys, `mirrord config show` what they are now.",
+      .words = Words::kProgram,
+  }};
+}
+
 int exec_main(int argc, char** argv) {
-  auto flags = parse_exec_flags(argc, argv);
-  if (!flags)
-    return report_error(flags.error());
-  if (flags->wants_help) {
-    std::fputs(exec_help().c_str(), stdout);
-    return 0;
-  }
-  config::LoadRequest load;
-  load.environment = exec_environment();
-  load.file = flags->config_file;
-  if (load.file.empty())
-    load.file = load.environment("MIRRORD_CONFIG_FILE").value_or("");
-  load.overrides = std::move(flags->overrides);
-  auto config = config::load(load);
-  if (!config) {
-    int code = 1;
-    for (const Error& error : config.error())
-      code = report_error(error);
-    return code;
-  }
+  auto line = read_command_line(exec_commands().front(), argc, argv, report_error);
+  if (!line)
+    return line.error();
+  auto config = config::load(load_request(*line, exec_environment()));
+  if (!config)
+    return report_errors(config.error());
   ExecRequest request;
   request.config = std::move(*config);
-  request.command = std::move(flags->command);
-  request.timings = flags->timings;
+  request.command = std::move(line->words);
+  request.timings = line->has("timings");
   Progress progress(progress_mode_from_environment(), "mirrord exec");
   const Error error = run_exec(std::move(request), progress);
   progress.failure();

@@ -25,5 +25,7 @@ Error run_exec(ExecRequest request, Progress& progress);
 
 // Prints "Error: what" and the hint to stderr; returns the exit code that belongs to it.
 int report_error(const Error& error);
+// The same for all of a configuration's; the code is the last one's.
+int report_errors(const std::vector<Error>& errors);
 
 }  // namespace mirrord

@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "applets/applet.h"
-#include "applets/config/load.h"
 #include "applets/config_summary.h"
 #include "applets/json_error.h"
 #include "applets/json_text.h"
 #include "applets/program.h"
 #include "applets/progress.h"
+#include "applets/session_flags.h"
 #include "applets/session_start.h"
 #include "applets/timings.h"
 
@@ -23,81 +23,14 @@ namespace {
 
 // Editors look for this name.
 constexpr char kRootTask[] = "mirrord preparing to launch";
-constexpr char kDefaultFile[] = "./mirrord.json";
-constexpr char kHelp[] =
-    "Starts a session for an editor's plugin and prints, as lines of JSON, its progress and at "
-    "last the\n"
-    "environment in which the plugin starts the program. The session ends after the last program.\n"
-    "\n"
-    "Usage: mirrord ext [FLAGS]\n"
-    "\n"
-    "Flags:\n"
-    "  -f, --config-file [FILE]  configuration; without a value ./mirrord.json\n"
-    "  -t, --target TARGET       what to run inside, as for mirrord exec\n"
-    "  -e, --executable FILE     the program, if it is known: says at once what would keep it out\n"
-    "  -h, --help                show this text\n"
-    "\n"
-    "MIRRORD_PROGRESS_MODE chooses another form of progress; MIRRORD_EXT_PRINT_CONFIG=TRUE adds "
-    "lines\n"
-    "about the configuration. Errors are one line of JSON on standard error.\n";
-
-struct Flags {
-  config::LoadRequest load;
-  std::string executable;
-  bool wants_help = false;
+constexpr Flag kFlags[] = {
+    {"config-file", 'f', Takes::kOptionalValue, "FILE", "", "./mirrord.json",
+     "configuration; without a value ./mirrord.json"},
+    {"target", 't', Takes::kValue, "TARGET", "MIRRORD_IMPERSONATED_TARGET", "",
+     "what to run inside, as for mirrord exec"},
+    {"executable", 'e', Takes::kValue, "FILE", "", "",
+     "the program, if it is known: says at once what would keep it out"},
 };
-
-std::unexpected<Error> usage(std::string what) {
-  return fail(ErrorCode::kUsage, std::move(what), "Run 'mirrord ext --help' for the flags.");
-}
-
-struct FlagRow {
-  std::string_view name;
-  char letter;
-};
-constexpr FlagRow kValueFlags[] = {
-    {"--config-file", 'f'},
-    {"--target", 't'},
-    {"--executable", 'e'},
-};
-
-Result<Flags> parse_flags(int argc, char** argv) {
-  Flags flags;
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    if (word == "--help" || word == "-h") {
-      flags.wants_help = true;
-      return flags;
-    }
-    std::optional<std::string> value;
-    if (const std::size_t equals = word.find('='); word.starts_with("--") && equals != word.npos) {
-      value = word.substr(equals + 1);
-      word.resize(equals);
-    } else if (word.starts_with('-') && !word.starts_with("--") && word.size() > 2) {
-      value = word.substr(word[2] == '=' ? 3 : 2);
-      word.resize(2);
-    }
-    const auto row = std::ranges::find_if(kValueFlags, [&](const FlagRow& flag) {
-      return flag.name == word || word == std::string("-") + flag.letter;
-    });
-    if (row == std::end(kValueFlags))
-      return usage("unexpected argument `" + word + "`");
-    if (!value && i + 1 < argc &&
-        (row->letter != 'f' || argv[i + 1][0] != '-' || argv[i + 1][1] == '\0'))
-      value = argv[++i];
-    if (!value && row->letter != 'f')
-      return usage("the flag `" + word + "` needs a value");
-    if (row->letter == 'f')
-      flags.load.file = value.value_or(kDefaultFile);
-    else if (row->letter == 't')
-      flags.load.overrides["MIRRORD_IMPERSONATED_TARGET"] = {*value, word};
-    else
-      flags.executable = *value;
-  }
-  if (flags.load.file.empty())
-    flags.load.file = config::process_environment("MIRRORD_CONFIG_FILE").value_or("");
-  return flags;
-}
 
 // What the plugin reads; the fields' order is part of it.
 std::string launch_json(const VariableList& variables, const std::vector<std::string>& unset) {
@@ -182,17 +115,30 @@ Status run(const config::ResolvedConfig& config, const std::string& executable,
 
 }  // namespace
 
+std::vector<Command> ext_commands() {
+  return {{
+      .name = "ext",
+      .purpose = "Starts a session for an editor's plugin and prints, as lines of JSON, its "
+                 "progress and at last the "
+                 "environment in which the plugin starts the program. The session ends after the "
+                 "last program.",
+      .usages = {"[FLAGS]"},
+      .flags = {{"Flags", kFlags}},
+      .examples = {{"mirrord ext -f .mirrord/mirrord.json -t pod/shop-7d4", ""}},
+      .notes = "MIRRORD_PROGRESS_MODE chooses another form of progress; "
+               "MIRRORD_EXT_PRINT_CONFIG=TRUE adds lines about "
+               "the configuration. Errors are one line of JSON on standard error.",
+  }};
+}
+
 int ext_main(int argc, char** argv) {
-  const auto flags = parse_flags(argc, argv);
-  if (!flags)
-    return report_error_to_editor(flags.error());
-  if (flags->wants_help) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
+  const auto line = read_command_line(ext_commands().front(), argc, argv, report_error_to_editor);
+  if (!line)
+    return line.error();
   Progress progress(progress_mode_from_environment(ProgressMode::kJson), kRootTask);
-  const auto config = config::load(flags->load);
-  const Status started = config ? run(*config, flags->executable, progress)
+  const auto config = load_for(*line);
+  const std::string* executable = line->last("executable");
+  const Status started = config ? run(*config, executable == nullptr ? "" : *executable, progress)
                                 : Status(std::unexpected(config_error(config.error())));
   if (started)
     return 0;

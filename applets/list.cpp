@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "applets/applet.h"
-#include "applets/config/load.h"
 #include "applets/exec.h"
 #include "applets/json_error.h"
 #include "applets/json_text.h"
+#include "applets/session_flags.h"
 #include "k8s/list_targets.h"
 #include "net/loop.h"
 
@@ -18,93 +18,14 @@ namespace {
 
 using k8s::TargetKind;
 
-std::string help_text() {
-  std::string words;
-  for (const k8s::KindInfo& kind : k8s::target_kinds())
-    words += (words.empty() ? "" : ", ") + std::string(kind.word);
-  return "Lists the targets of a namespace as a JSON array.\n"
-         "\n"
-         "Usage: mirrord ls [FLAGS]\n"
-         "\n"
-         "Flags:\n"
-         "  -n, --namespace NAME    the namespace; else target.namespace, else the context's\n"
-         "  -t, --target-type KIND  only this kind; may be repeated. Without it pods, deployments\n"
-         "                          and rollouts, as far as they are ready\n"
-         "  -f, --config-file FILE  configuration, for kubeconfig, kube_context and the like\n"
-         "      --context NAME      context of the kubeconfig\n"
-         "  -o, --output json       accepted; there is no other form\n"
-         "  -h, --help              show this text\n"
-         "\n"
-         "Kinds: " +
-         words +
-         ".\n"
-         "MIRRORD_LS_TARGET_TYPES holds a JSON array of kinds; MIRRORD_LS_RICH_OUTPUT=true adds "
-         "the\n"
-         "cluster's namespaces to the output.\n";
-}
-
-struct Flags {
-  config::LoadRequest load;
-  std::optional<std::vector<std::string>> types;
-  bool wants_help = false;
+constexpr Flag kOwnFlags[] = {
+    {"namespace", 'n', Takes::kValue, "NAME", "MIRRORD_TARGET_NAMESPACE", "",
+     "the namespace; else target.namespace, else the context's"},
+    {"target-type", 't', Takes::kValue, "KIND", "", "",
+     "only this kind; may be repeated. Without it pods, deployments and rollouts, as far as they "
+     "are ready"},
+    {"output", 'o', Takes::kValue, "FORM", "", "", "accepted; json is the only form", "json"},
 };
-
-std::unexpected<Error> usage(std::string what) {
-  return fail(ErrorCode::kUsage, std::move(what), "Run 'mirrord ls --help' for the flags.");
-}
-
-struct FlagRow {
-  std::string_view name, letter, variable;
-};
-constexpr FlagRow kValueFlags[] = {
-    {"--namespace", "-n", "MIRRORD_TARGET_NAMESPACE"},
-    {"--context", "", "MIRRORD_KUBE_CONTEXT"},
-    {"--config-file", "-f", ""},
-    {"--target-type", "-t", ""},
-    {"--output", "-o", ""},
-};
-
-Status apply(Flags& flags, const FlagRow& row, const std::string& value) {
-  if (!row.variable.empty())
-    flags.load.overrides[std::string(row.variable)] = {value, std::string(row.name)};
-  else if (row.letter == "-f")
-    flags.load.file = value;
-  else if (row.letter == "-t") {
-    if (!flags.types)
-      flags.types.emplace();
-    flags.types->push_back(value);
-  } else if (value != "json")
-    return usage("unknown output form `" + value + "`; there is json only");
-  return {};
-}
-
-Result<Flags> parse_flags(int argc, char** argv) {
-  Flags flags;
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    if (word == "--help" || word == "-h") {
-      flags.wants_help = true;
-      return flags;
-    }
-    std::optional<std::string> value;
-    if (const std::size_t equals = word.find('='); word.starts_with("--") && equals != word.npos) {
-      value = word.substr(equals + 1);
-      word.resize(equals);
-    } else if (word.starts_with('-') && !word.starts_with("--") && word.size() > 2) {
-      value = word.substr(word[2] == '=' ? 3 : 2);
-      word.resize(2);
-    }
-    const auto row = std::ranges::find_if(kValueFlags, [&](const FlagRow& flag) {
-      return flag.name == word || (!flag.letter.empty() && flag.letter == word);
-    });
-    if (row == std::end(kValueFlags))
-      return usage("unexpected argument `" + word + "`");
-    if (!value && i + 1 == argc)
-      return usage("the flag `" + word + "` needs a value");
-    MIRRORD_CHECK_STATUS(apply(flags, *row, value ? *value : std::string(argv[++i])));
-  }
-  return flags;
-}
 
 Result<std::vector<std::string>> types_from_environment(const std::string& text) {
   const auto wrong = [] {
@@ -123,19 +44,20 @@ Result<std::vector<std::string>> types_from_environment(const std::string& text)
   return words;
 }
 
-Result<std::vector<TargetKind>> kinds_to_list(const Flags& flags) {
-  std::optional<std::vector<std::string>> words = flags.types;
-  if (const auto text = config::process_environment("MIRRORD_LS_TARGET_TYPES"); !words && text) {
+Result<std::vector<TargetKind>> kinds_to_list(std::vector<std::string> words) {
+  const auto text = config::process_environment("MIRRORD_LS_TARGET_TYPES");
+  if (words.empty() && text) {
     MIRRORD_TRY(given, types_from_environment(*text));
     words = std::move(given);
   }
-  if (!words || words->empty())
+  if (words.empty())
     return std::vector{TargetKind::kPod, TargetKind::kDeployment, TargetKind::kRollout};
   std::vector<TargetKind> kinds;
-  for (const std::string& word : *words) {
+  for (const std::string& word : words) {
     const k8s::KindInfo* kind = k8s::find_kind_word(word);
     if (kind == nullptr)
-      return usage("`" + word + "` is no kind of target that can be listed");
+      return usage_error(list_commands().front(),
+                         "`" + word + "` is no kind of target that can be listed");
     if (std::ranges::find(kinds, kind->kind) == kinds.end())
       kinds.push_back(kind->kind);
   }
@@ -158,9 +80,11 @@ std::string rich_output(const k8s::TargetList& list, const std::string& current)
          ",\"namespaces\":" + json_list(list.namespaces) + "}";
 }
 
-Result<std::string> list(const Flags& flags) {
-  MIRRORD_TRY(kinds, kinds_to_list(flags));
-  auto config = config::load(flags.load);
+Result<std::string> list(const CommandLine& line) {
+  MIRRORD_TRY(kinds, kinds_to_list(line.all("target-type")));
+  config::LoadRequest load = load_request(line);
+  load.is_target_final = false;
+  auto config = config::load(load);
   if (!config)
     return std::unexpected(config_error(config.error()));
   MIRRORD_TRY(access, k8s::load_client_config(config->cluster));
@@ -187,18 +111,29 @@ Result<std::string> list(const Flags& flags) {
 
 }  // namespace
 
+std::vector<Command> list_commands() {
+  std::string words;
+  for (const k8s::KindInfo& kind : k8s::target_kinds())
+    words += (words.empty() ? "" : ", ") + std::string(kind.word);
+  return {{
+      .name = "ls",
+      .purpose = "Lists the targets of a namespace as a JSON array.",
+      .usages = {"[FLAGS]"},
+      .flags = {{"Flags", kOwnFlags}, {"Cluster", cluster_flags()}},
+      .examples = {{"mirrord ls -n shop -t deployment", "deployments of the namespace shop"}},
+      .notes = "Kinds: " + words +
+               ".\n"
+               "MIRRORD_LS_TARGET_TYPES holds a JSON array of kinds; MIRRORD_LS_RICH_OUTPUT=true "
+               "adds the cluster's "
+               "namespaces to the output.",
+  }};
+}
+
 int list_main(int argc, char** argv) {
-  auto flags = parse_flags(argc, argv);
-  if (!flags)
-    return report_error_to_editor(flags.error());
-  if (flags->wants_help) {
-    std::fputs(help_text().c_str(), stdout);
-    return 0;
-  }
-  flags->load.is_target_final = false;
-  if (flags->load.file.empty())
-    flags->load.file = config::process_environment("MIRRORD_CONFIG_FILE").value_or("");
-  const auto output = list(*flags);
+  const auto line = read_command_line(list_commands().front(), argc, argv, report_error_to_editor);
+  if (!line)
+    return line.error();
+  const auto output = list(*line);
   if (!output)
     return report_error_to_editor(output.error());
   std::puts(output->c_str());

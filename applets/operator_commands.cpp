@@ -5,9 +5,9 @@
 #include <string_view>
 
 #include "applets/applet.h"
-#include "applets/config/load.h"
 #include "applets/exec.h"
 #include "applets/json_error.h"
+#include "applets/session_flags.h"
 #include "k8s/api_client.h"
 #include "net/loop.h"
 
@@ -17,43 +17,28 @@ namespace {
 // What the original's operator serves; its presence is the operator's.
 constexpr const char* kOperatorApi = "/apis/operator.metalbear.co/v1";
 
-constexpr std::string_view kHelp =
-    "Needs the mirrord operator in the cluster. This version looks for one, and says what it "
-    "found.\n"
-    "\n"
-    "Flags:\n"
-    "  -f, --config-file FILE  configuration, for kubeconfig, kube_context and the like\n"
-    "      --context NAME      context of the kubeconfig\n"
-    "  -h, --help              show this text\n"
-    "\n"
-    "Example: mirrord operator status\n";
-
-struct Flags {
-  config::LoadRequest load;
-  bool wants_help = false;
+// The commands' own words are for an operator to understand: only what leads to the cluster matters here.
+constexpr Flag kOwnFlags[] = {
+    {"all", 0, Takes::kNothing, "", "", "", "all of them"},
+    {"all-namespaces", 'A', Takes::kNothing, "", "", "", "in every namespace"},
+    {"failed", 0, Takes::kNothing, "", "", "", "only what has failed"},
+    {"force", 0, Takes::kNothing, "", "", "", "accepted; has no effect"},
+    {"glob", 0, Takes::kValue, "PATTERN", "", "", "keys that match"},
+    {"id", 'i', Takes::kValue, "ID", "", "", "which session; of preview start: the image", "",
+     "image"},
+    {"key", 'k', Takes::kValue, "KEY", "", "", "the session's key"},
+    {"namespace", 'n', Takes::kValue, "NAME", "MIRRORD_TARGET_NAMESPACE", "", "the namespace", "",
+     "target-namespace"},
+    {"pretty", 0, Takes::kNothing, "", "", "", "for people"},
+    {"target", 't', Takes::kValue, "TARGET", "MIRRORD_IMPERSONATED_TARGET", "", "what to preview"},
+    {"timeout", 0, Takes::kValue, "SECONDS", "", "", "how long a start may take"},
+    {"ttl", 0, Takes::kValue, "MINUTES", "", "", "how long it lasts, or infinite"},
 };
 
-// The commands' own words are for an operator to understand: only what leads to the cluster matters here.
-Flags parse_flags(int argc, char** argv) {
-  Flags flags;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    const bool has_value = i + 1 < argc;
-    if (word == "-h" || word == "--help")
-      flags.wants_help = true;
-    else if ((word == "-f" || word == "--config-file") && has_value)
-      flags.load.file = argv[++i];
-    else if (word == "--context" && has_value)
-      flags.load.overrides["MIRRORD_KUBE_CONTEXT"] = {argv[++i], "--context"};
-  }
-  flags.load.is_target_final = false;
-  if (flags.load.file.empty())
-    flags.load.file = config::process_environment("MIRRORD_CONFIG_FILE").value_or("");
-  return flags;
-}
-
-Error look_for_operator(const Flags& flags, const std::string& command) {
-  auto config = config::load(flags.load);
+Error look_for_operator(const CommandLine& line, const std::string& command) {
+  config::LoadRequest load = load_request(line);
+  load.is_target_final = false;
+  auto config = config::load(load);
   if (!config)
     return config_error(config.error());
   auto access = k8s::load_client_config(config->cluster);
@@ -78,15 +63,33 @@ Error look_for_operator(const Flags& flags, const std::string& command) {
 
 }  // namespace
 
-int operator_main(int argc, char** argv) {
-  const std::string command = argv[0];
-  const Flags flags = parse_flags(argc, argv);
-  if (flags.wants_help) {
-    std::printf("Usage: mirrord %s [WORDS] [FLAGS]\n\n", command.c_str());
-    std::fwrite(kHelp.data(), 1, kHelp.size(), stdout);
-    return 0;
+std::vector<Command> operator_commands() {
+  std::vector<Command> commands;
+  for (const std::string_view name :
+       {"db-branches", "operator", "preview", "queues", "subscribe"}) {
+    commands.push_back({
+        .name = name,
+        .purpose = "Needs the mirrord operator in the cluster. This version looks for one, and "
+                   "says what it found.",
+        .usages = {"[WORDS] [FLAGS]"},
+        .flags = {{"Flags", kOwnFlags}, {"Cluster", cluster_flags()}},
+        .examples = {},
+        .notes = {},
+        .words = Words::kAny,
+    });
   }
-  return report_error(look_for_operator(flags, command));
+  return commands;
+}
+
+int operator_main(int argc, char** argv) {
+  const std::string name = argv[0];
+  for (const Command& command : operator_commands()) {
+    if (command.name != name)
+      continue;
+    const auto line = read_command_line(command, argc, argv, report_error);
+    return line ? report_error(look_for_operator(*line, name)) : line.error();
+  }
+  return report_error({ErrorCode::kUsage, "`" + name + "` is no command of an operator", {}, 0});
 }
 
 }  // namespace mirrord

@@ -2,7 +2,7 @@
 // ports of the target that lead here.
 #include <signal.h>
 
-#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -12,104 +12,51 @@
 
 #include "applets/agent_client.h"
 #include "applets/applet.h"
-#include "applets/config/load.h"
 #include "applets/exec.h"
-#include "applets/exec_flags.h"
 #include "applets/intproxy/forwarder.h"
 #include "applets/intproxy/reverse_forwarder.h"
 #include "applets/port_mapping.h"
 #include "applets/progress.h"
+#include "applets/session_flags.h"
 #include "net/leave.h"
 
 namespace mirrord {
 namespace {
 
-constexpr char kHelp[] =
-    "Forwards ports of this machine to whatever the target can reach, and ports of the target to\n"
-    "this machine.\n"
-    "\n"
-    "Usage: mirrord port-forward [FLAGS] [-L [LOCAL_PORT:]HOST:PORT]… [-R [REMOTE_PORT:]PORT]…\n"
-    "\n"
-    "Flags:\n"
-    "  -L, --port-mapping [LOCAL_PORT:]HOST:PORT\n"
-    "                          listen on 127.0.0.1:LOCAL_PORT (the same as PORT if it is left "
-    "out);\n"
-    "                          HOST is an address, or a name that the target looks up for each\n"
-    "                          connection. May be repeated\n"
-    "  -R, --reverse-port-mapping [REMOTE_PORT:]LOCAL_PORT\n"
-    "                          connections to the target's REMOTE_PORT (the same as LOCAL_PORT if "
-    "it\n"
-    "                          is left out) come to 127.0.0.1:LOCAL_PORT: copies of them, or with\n"
-    "                          `feature.network.incoming.mode` \"steal\" they themselves. May be\n"
-    "                          repeated\n"
-    "  -t, --target, -f, --config-file, --agent-address and the other flags of `mirrord exec` say\n"
-    "                          whose network it is\n"
-    "  -h, --help              show this text\n"
-    "\n"
-    "Runs until it is interrupted (Ctrl+C).\n"
-    "\n"
-    "Examples: mirrord port-forward -t deployment/shop -L 15432:postgres:5432\n"
-    "          mirrord port-forward -t deployment/shop -f steal.json -R 80:8080\n";
+constexpr std::array kOwnFlags = {
+    Flag{"port-mapping", 'L', Takes::kValue, "[LOCAL_PORT:]HOST:PORT", "", "",
+         "listen on 127.0.0.1:LOCAL_PORT (the same as PORT if it is left out); HOST is an address, "
+         "or a name that "
+         "the target looks up for each connection. May be repeated",
+         "", "port-mappings"},
+    Flag{"reverse-port-mapping", 'R', Takes::kValue, "[REMOTE_PORT:]LOCAL_PORT", "", "",
+         "connections to the target's REMOTE_PORT (the same as LOCAL_PORT if it is left out) come "
+         "to "
+         "127.0.0.1:LOCAL_PORT: copies of them, or with `feature.network.incoming.mode` \"steal\" "
+         "they themselves. "
+         "May be repeated",
+         "", "reverse-port-mappings"},
+};
 
 struct Arguments {
   std::vector<PortMapping> mappings;
   intproxy::ReverseForwarder::Ports reverse;
-  ExecFlags flags;
 };
 
 std::unexpected<Error> usage(std::string what) {
-  return fail(ErrorCode::kUsage, std::move(what), "Run 'mirrord port-forward --help'.");
+  return usage_error(port_forward_commands().front(), std::move(what));
 }
 
-bool is_one_of(std::string_view word, std::initializer_list<std::string_view> names) {
-  return std::ranges::find(names, word) != names.end();
-}
-
-// Takes the mappings out; what is left are flags of exec.
-Result<Arguments> parse(int argc, char** argv) {
+Result<Arguments> parse_mappings(const CommandLine& line) {
   Arguments arguments;
-  std::vector<const char*> rest{"port-forward"};
-  for (int i = 1; i < argc; ++i) {
-    std::string word = argv[i];
-    std::string value;
-    bool has_value = false;
-    if (const std::size_t equals = word.find('='); word.starts_with("--") && equals != word.npos) {
-      value = word.substr(equals + 1);
-      word.resize(equals);
-      has_value = true;
-    } else if ((word.starts_with("-L") || word.starts_with("-R")) && word.size() > 2) {
-      value = word.substr(word[2] == '=' ? 3 : 2);
-      word.resize(2);
-      has_value = true;
-    }
-    const bool is_forward = is_one_of(word, {"-L", "--port-mapping", "--port-mappings"});
-    const bool is_reverse =
-        is_one_of(word, {"-R", "--reverse-port-mapping", "--reverse-port-mappings"});
-    if (!is_forward && !is_reverse) {
-      rest.push_back(argv[i]);
-      continue;
-    }
-    if (!has_value && i + 1 == argc) {
-      return usage("the flag `" + word + "` needs a value");
-    }
-    if (!has_value) {
-      value = argv[++i];
-    }
-    if (is_reverse) {
-      MIRRORD_TRY(reverse, parse_reverse_mapping(value));
-      if (!arguments.reverse.emplace(reverse.remote_port, reverse.local_port).second) {
-        return usage("the target's port " + std::to_string(reverse.remote_port) +
-                     " is mapped twice");
-      }
-      continue;
-    }
+  for (const std::string& value : line.all("port-mapping")) {
     MIRRORD_TRY(mapping, parse_port_mapping(value));
     arguments.mappings.push_back(std::move(mapping));
   }
-  MIRRORD_TRY(flags, parse_exec_flags(static_cast<int>(rest.size()), rest.data()));
-  arguments.flags = std::move(flags);
-  if (!arguments.flags.command.empty()) {
-    return usage("unexpected argument `" + arguments.flags.command.front() + "`");
+  for (const std::string& value : line.all("reverse-port-mapping")) {
+    MIRRORD_TRY(reverse, parse_reverse_mapping(value));
+    if (!arguments.reverse.emplace(reverse.remote_port, reverse.local_port).second)
+      return usage("the target's port " + std::to_string(reverse.remote_port) + " is mapped twice");
   }
   return arguments;
 }
@@ -240,26 +187,35 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
 
 }  // namespace
 
+std::vector<Command> port_forward_commands() {
+  return {{
+      .name = "port-forward",
+      .purpose = "Forwards ports of this machine to whatever the target can reach, and ports of "
+                 "the target to this "
+                 "machine. Runs until it is interrupted (Ctrl+C).",
+      .usages = {"[FLAGS] [-L [LOCAL_PORT:]HOST:PORT]… [-R [REMOTE_PORT:]PORT]…"},
+      .flags = {{"Ports", kOwnFlags}, {"Flags", session_flags()}},
+      .examples = {{"mirrord port-forward -t deployment/shop -L 15432:postgres:5432",
+                    "psql -h 127.0.0.1 -p 15432 reaches the database"},
+                   {"mirrord port-forward -t deployment/shop -f steal.json -R 80:8080",
+                    "what comes to the shop's port 80 comes to 8080 here"}},
+      .notes = {},
+  }};
+}
+
 int port_forward_main(int argc, char** argv) {
-  const auto arguments = parse(argc, argv);
-  if (!arguments) {
+  const auto line = read_command_line(port_forward_commands().front(), argc, argv, report_error);
+  if (!line)
+    return line.error();
+  const auto arguments = parse_mappings(*line);
+  if (!arguments)
     return report_error(arguments.error());
-  }
-  if (arguments->flags.wants_help) {
-    std::fputs(kHelp, stdout);
-    return 0;
-  }
   if (const Status checked = check(*arguments); !checked) {
     return report_error(checked.error());
   }
-  auto config = load_for(arguments->flags);
-  if (!config) {
-    int code = 1;
-    for (const Error& error : config.error()) {
-      code = report_error(error);
-    }
-    return code;
-  }
+  auto config = load_for(*line);
+  if (!config)
+    return report_errors(config.error());
   if (const Status checked = check_incoming(*arguments, config->network.incoming); !checked) {
     return report_error(checked.error());
   }

@@ -12,6 +12,11 @@
 namespace mirrord {
 namespace {
 
+constexpr Flag kFlags[] = {
+    {"ide", 0, Takes::kNothing, "", "", "",
+     "an editor may still choose a target: its absence is no conflict"},
+};
+
 std::string json_list(const std::vector<std::string>& texts) {
   std::string out;
   for (const std::string& text : texts)
@@ -78,27 +83,32 @@ std::string failure_json(const std::vector<Error>& errors) {
 
 }  // namespace
 
+std::vector<Command> verify_config_commands() {
+  return {{
+      .name = "verify-config",
+      .purpose = "Checks a configuration file and prints the result as JSON.",
+      .usages = {"[--ide] PATH"},
+      .flags = {{"Flags", kFlags}},
+      .examples = {{"mirrord verify-config .mirrord/mirrord.json", ""}},
+      .notes = "The exit status is 0 also for a file with errors: the document says so (\"type\": "
+               "\"Fail\").",
+      .words = Words::kAny,
+  }};
+}
+
 int verify_config_main(int argc, char** argv) {
+  const Command command = verify_config_commands().front();
+  const auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line.error();
+  if (line->words.size() != 1)
+    return report_error(usage_error(command, line->words.empty()
+                                                 ? "no configuration file is named"
+                                                 : "unexpected argument `" + line->words[1] + "`")
+                            .error());
   config::LoadRequest request;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == "--ide") {
-      request.is_target_final = false;
-    } else if (word == "--help" || word == "-h") {
-      std::puts(
-          "Checks a configuration file and prints the result as JSON.\n\n"
-          "Usage: mirrord verify-config [--ide] PATH");
-      return 0;
-    } else if (word.starts_with("--") || !request.file.empty()) {
-      return report_error({ErrorCode::kUsage, "unexpected argument `" + std::string(word) + "`",
-                           "Usage: mirrord verify-config [--ide] PATH"});
-    } else {
-      request.file = word;
-    }
-  }
-  if (request.file.empty())
-    return report_error({ErrorCode::kUsage, "no configuration file is named",
-                         "Usage: mirrord verify-config [--ide] PATH"});
+  request.file = line->words[0];
+  request.is_target_final = !line->has("ide");
   const auto config = config::load(request);
   std::puts(json_indented(config ? success_json(*config) : failure_json(config.error())).c_str());
   return 0;

@@ -6,8 +6,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 #include "applets/applet.h"
+#include "applets/exec.h"
 #include "applets/wire_json.h"
 #include "proto/codec.h"
 #include "proto/json.h"
@@ -16,26 +18,6 @@
 namespace mirrord {
 
 namespace {
-
-constexpr std::string_view kHelp =
-    R"(Usage: mirrord wire decode client|daemon
-       mirrord wire encode client|daemon
-
-Translates messages of the agent protocol, one per line, from standard input to
-standard output. `client` are the messages that a client sends to the agent,
-`daemon` those that come back.
-
-  decode   reads a message in hexadecimal, writes it as JSON
-  encode   reads a message as JSON, writes it in hexadecimal
-
-A line that cannot be translated gives "error: …" in its place, and exit status 1
-in the end. Bytes after the message are left out, with a note on standard error.
-
-  $ echo 0100fb901f | mirrord wire decode client
-  {"Tcp": {"PortSubscribe": 8080}}
-  $ echo '{"Tcp": {"PortSubscribe": 8080}}' | mirrord wire encode client
-  0100fb901f
-)";
 
 struct Translation {
   std::string text;  // or what is wrong
@@ -107,24 +89,47 @@ int translate_lines(Translation (*translate)(std::string_view)) {
 
 }  // namespace
 
+std::vector<Command> wire_commands() {
+  return {{
+      .name = "wire",
+      .purpose = "Translates messages of the agent protocol, one per line, from standard input to "
+                 "standard output. "
+                 "`client` are the messages that a client sends to the agent, `daemon` those that "
+                 "come back.",
+      .usages = {"decode client|daemon", "encode client|daemon"},
+      .flags = {},
+      .examples = {{"echo 0100fb901f | mirrord wire decode client",
+                    "{\"Tcp\": {\"PortSubscribe\": 8080}}"},
+                   {"echo '{\"Tcp\": {\"PortSubscribe\": 8080}}' | mirrord wire encode client",
+                    "0100fb901f"}},
+      .notes = "  decode   reads a message in hexadecimal, writes it as JSON\n"
+               "  encode   reads a message as JSON, writes it in hexadecimal\n"
+               "\n"
+               "A line that cannot be translated gives \"error: …\" in its place, and exit status "
+               "1 in the end. Bytes "
+               "after the message are left out, with a note on standard error.",
+      .words = Words::kAny,
+  }};
+}
+
 int wire_main(int argc, char** argv) {
-  const std::string_view action = argc > 1 ? argv[1] : "";
-  const std::string_view side = argc > 2 ? argv[2] : "";
-  if (action == "--help" || action == "-h") {
-    fputs(kHelp.data(), stdout);
-    return 0;
+  const Command command = wire_commands().front();
+  const auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line.error();
+  using Translate = Translation (*)(std::string_view);
+  constexpr std::tuple<std::string_view, std::string_view, Translate> kActions[] = {
+      {"decode", "client", decode<proto::ClientMessage>},
+      {"decode", "daemon", decode<proto::DaemonMessage>},
+      {"encode", "client", encode<proto::ClientMessage>},
+      {"encode", "daemon", encode<proto::DaemonMessage>},
+  };
+  for (const auto& [action, side, translate] : kActions) {
+    if (line->words.size() == 2 && line->words[0] == action && line->words[1] == side)
+      return translate_lines(translate);
   }
-  if (argc == 3 && action == "decode" && side == "client")
-    return translate_lines(decode<proto::ClientMessage>);
-  if (argc == 3 && action == "decode" && side == "daemon")
-    return translate_lines(decode<proto::DaemonMessage>);
-  if (argc == 3 && action == "encode" && side == "client")
-    return translate_lines(encode<proto::ClientMessage>);
-  if (argc == 3 && action == "encode" && side == "daemon")
-    return translate_lines(encode<proto::DaemonMessage>);
-  fputs("mirrord wire: expected `decode` or `encode`, then `client` or `daemon`; see --help\n",
-        stderr);
-  return 2;
+  return report_error(
+      usage_error(command, "expected `decode` or `encode`, then `client` or `daemon`").error());
 }
 
 }  // namespace mirrord

@@ -17,8 +17,8 @@ int exec_stub(int argc, char**) {
 }
 
 constexpr Applet kTable[] = {
-    {"agent", "far side", Visibility::kHidden, agent_stub},
-    {"exec", "run a program", Visibility::kPublic, exec_stub},
+    {"agent", "far side", Visibility::kHidden, agent_stub, nullptr},
+    {"exec", "run a program", Visibility::kPublic, exec_stub, nullptr},
 };
 
 int run(std::vector<std::string> words) {

@@ -1,30 +1,33 @@
-// tests/unit/exec/flags_test.cpp — the command line of exec.
+// tests/unit/exec/session_flags_test.cpp — command lines by the table of exec's flags.
+#include "applets/session_flags.h"
+
 #include <gtest/gtest.h>
 
 #include <initializer_list>
 
-#include "applets/exec_flags.h"
+#include "applets/applet.h"
 
 namespace mirrord {
 namespace {
 
 using Strings = std::vector<std::string>;
 
-Result<ExecFlags> parse(std::initializer_list<const char*> words) {
+Result<CommandLine> parse(std::initializer_list<const char*> words) {
   std::vector<const char*> argv = {"exec"};
   argv.insert(argv.end(), words);
-  return parse_exec_flags(static_cast<int>(argv.size()), argv.data());
+  return parse_command_line(exec_commands().front(), static_cast<int>(argv.size()), argv.data());
 }
 
 std::string value_of(std::initializer_list<const char*> words, const std::string& variable) {
   const auto flags = parse(words);
   if (!flags)
     return flags.error().what;
-  const auto found = flags->overrides.find(variable);
-  return found == flags->overrides.end() ? "not set" : found->second.value;
+  const config::Overrides overrides = load_request(*flags).overrides;
+  const auto found = overrides.find(variable);
+  return found == overrides.end() ? "not set" : found->second.value;
 }
 
-TEST(ExecFlags, EveryFormOfAValue) {
+TEST(SessionFlags, EveryFormOfAValue) {
   for (const auto& words : {std::initializer_list<const char*>{"--target", "demo", "x"},
                             {"--target=demo", "x"},
                             {"-t", "demo", "x"},
@@ -33,7 +36,7 @@ TEST(ExecFlags, EveryFormOfAValue) {
     EXPECT_EQ(value_of(words, "MIRRORD_IMPERSONATED_TARGET"), "demo");
 }
 
-TEST(ExecFlags, SwitchesSetTheirVariables) {
+TEST(SessionFlags, SwitchesSetTheirVariables) {
   EXPECT_EQ(value_of({"--no-remote-dns", "x"}, "MIRRORD_REMOTE_DNS"), "false");
   EXPECT_EQ(value_of({"--no-outgoing", "x"}, "MIRRORD_TCP_OUTGOING"), "false");
   EXPECT_EQ(value_of({"--no-outgoing", "x"}, "MIRRORD_UDP_OUTGOING"), "false");
@@ -46,7 +49,7 @@ TEST(ExecFlags, SwitchesSetTheirVariables) {
             "local-with-overrides");
 }
 
-TEST(ExecFlags, AllFlagsOfTheOriginalParse) {
+TEST(SessionFlags, AllFlagsOfTheOriginalParse) {
   const auto flags = parse({"-t",
                             "a",
                             "-n",
@@ -88,27 +91,27 @@ TEST(ExecFlags, AllFlagsOfTheOriginalParse) {
                             "l",
                             "program"});
   ASSERT_TRUE(flags.has_value()) << flags.error().what;
-  EXPECT_EQ(flags->overrides.size(), 21U);
-  EXPECT_EQ(flags->config_file, "i");
-  EXPECT_EQ(flags->command, Strings{"program"});
+  EXPECT_EQ(load_request(*flags).overrides.size(), 21U);
+  EXPECT_EQ(load_request(*flags).file, "i");
+  EXPECT_EQ(flags->words, Strings{"program"});
 }
 
-TEST(ExecFlags, TheProgramsOwnWordsAreLeftAlone) {
-  EXPECT_EQ(parse({"-t", "a", "ls", "-l", "--", "-t"})->command, (Strings{"ls", "-l", "--", "-t"}));
-  EXPECT_EQ(parse({"--", "ls", "--", "x"})->command, (Strings{"ls", "--", "x"}));
-  EXPECT_EQ(parse({"ls", "--", "-l"})->command, (Strings{"ls", "-l"})) << "the original's form";
-  EXPECT_EQ(parse({"--", "-odd"})->command, Strings{"-odd"});
-  EXPECT_TRUE(parse({"-t", "a"})->command.empty());
+TEST(SessionFlags, TheProgramsOwnWordsAreLeftAlone) {
+  EXPECT_EQ(parse({"-t", "a", "ls", "-l", "--", "-t"})->words, (Strings{"ls", "-l", "--", "-t"}));
+  EXPECT_EQ(parse({"--", "ls", "--", "x"})->words, (Strings{"ls", "--", "x"}));
+  EXPECT_EQ(parse({"ls", "--", "-l"})->words, (Strings{"ls", "-l"})) << "the original's form";
+  EXPECT_EQ(parse({"--", "-odd"})->words, Strings{"-odd"});
+  EXPECT_TRUE(parse({"-t", "a"})->words.empty());
 }
 
-TEST(ExecFlags, TheFileIsOptional) {
-  EXPECT_EQ(parse({"-f", "--", "x"})->config_file, "./.mirrord/mirrord.json");
-  EXPECT_EQ(parse({"-f", "-t", "a", "x"})->config_file, "./.mirrord/mirrord.json");
-  EXPECT_EQ(parse({"-f", "-", "x"})->config_file, "-");
-  EXPECT_EQ(parse({"--config-file=a.json", "x"})->config_file, "a.json");
+TEST(SessionFlags, TheFileIsOptional) {
+  EXPECT_EQ(*parse({"-f", "--", "x"})->last("config-file"), "./.mirrord/mirrord.json");
+  EXPECT_EQ(*parse({"-f", "-t", "a", "x"})->last("config-file"), "./.mirrord/mirrord.json");
+  EXPECT_EQ(*parse({"-f", "-", "x"})->last("config-file"), "-");
+  EXPECT_EQ(*parse({"--config-file=a.json", "x"})->last("config-file"), "a.json");
 }
 
-TEST(ExecFlags, MistakesAreNamed) {
+TEST(SessionFlags, MistakesAreNamed) {
   EXPECT_EQ(parse({"--tagret", "a"}).error().what, "unknown flag `--tagret`");
   EXPECT_EQ(parse({"--tagret", "a"}).error().hint, "Did you mean `--target`?");
   EXPECT_EQ(parse({"-z"}).error().what, "unknown flag `-z`");
@@ -119,9 +122,44 @@ TEST(ExecFlags, MistakesAreNamed) {
   EXPECT_EQ(parse({"-z"}).error().code, ErrorCode::kUsage);
 }
 
-TEST(ExecFlags, HelpListsEveryFlag) {
+TEST(SessionFlags, MistakesInAFlagsWordsSayWhatThereIs) {
+  EXPECT_EQ(parse({"--fs-mode", "all"}).error().hint,
+            "Use read, write, local or local-with-overrides.");
+  EXPECT_EQ(parse({"--nonsense"}).error().hint, "Run 'mirrord exec --help' for the flags.");
+}
+
+Result<CommandLine> parse_words(const Command& command, std::initializer_list<const char*> words) {
+  std::vector<const char*> argv = {"x"};
+  argv.insert(argv.end(), words);
+  return parse_command_line(command, static_cast<int>(argv.size()), argv.data());
+}
+
+TEST(CommandLine, WordsMayStandBetweenFlags) {
+  constexpr Flag kFlags[] = {{"many", 'm', Takes::kValue, "X", "", "", "", "", "lots"}};
+  Command command{.name = "c", .purpose = "", .usages = {""}, .flags = {{"Flags", kFlags}}};
+  command.words = Words::kAny;
+  const auto line = parse_words(command, {"a", "-m", "1", "b", "--lots=2", "--", "-m"});
+  ASSERT_TRUE(line.has_value());
+  EXPECT_EQ(line->words, (Strings{"a", "b", "-m"}));
+  EXPECT_EQ(line->all("many"), (Strings{"1", "2"}));
+  EXPECT_EQ(*line->last("many"), "2");
+  command.words = Words::kNone;
+  EXPECT_EQ(parse_words(command, {"a"}).error().what, "unexpected argument `a`");
+}
+
+TEST(CommandLine, HelpWinsOverWhatComesAfterIt) {
+  const Command command{.name = "c", .purpose = "", .usages = {""}};
+  EXPECT_TRUE(parse_words(command, {"--help", "--nonsense"})->wants_help);
+}
+
+TEST(CommandLine, LongTextsAreWrapped) {
+  EXPECT_EQ(wrapped("one two three", 2, 8), "one two\n  three");
+  EXPECT_EQ(wrapped("one twothreefour five", 1, 6), "one\n twothreefour\n five");
+}
+
+TEST(SessionFlags, HelpListsEveryFlag) {
   EXPECT_TRUE(parse({"--help"})->wants_help);
-  const std::string help = exec_help();
+  const std::string help = help_text(exec_commands().front());
   for (const char* flag : {"--target", "--config-file", "--agent-address", "--fs-mode", "--steal"})
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
 }
