@@ -3,76 +3,137 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
+#include <cstdint>
 
 #include "applets/json_text.h"
 
 namespace mirrord::config {
 namespace {
 
-// Values that are the user's secrets as likely as not; their names are none.
-constexpr std::array<std::string_view, 1> kSecrets{"feature.env.override"};
+// Values that are the user's secrets as likely as not; their names are none. `{}` stands for any
+// name, and items of a list have the list's path. What stands below is hidden with them.
+constexpr std::string_view kSecrets[] = {
+    "feature.db_branches.connection.params.password",
+    "feature.db_branches.connection.params.{}.value",
+    "feature.db_branches.connection.password",
+    "feature.db_branches.connection.url",
+    "feature.db_branches.connection_settings",
+    "feature.db_branches.env",
+    "feature.db_branches.iam_auth.{}.{}",
+    "feature.db_branches.migrations.env",
+    "feature.db_branches.query_params",
+    "feature.env.mapping",
+    "feature.env.override",
+    "feature.preview.secret_mounts.payload",
+};
 constexpr std::string_view kHidden = "***";
 
-std::string json_of(const Node& node, bool hides_texts) {
+// The names on the way to a value, as in the table of keys; `[]` of a list is no name.
+using Names = std::vector<std::string_view>;
+
+Names names_of(std::string_view path) {
+  Names names;
+  while (!path.empty()) {
+    const std::string_view name = path.substr(0, path.find('.'));
+    path.remove_prefix(std::min(name.size() + 1, path.size()));
+    names.push_back(name.substr(0, name.find('[')));
+  }
+  return names;
+}
+
+// True if a secret stands at `names` or above; with `below`, also if one may stand below.
+bool hides(const Names& names, bool below = false) {
+  return std::ranges::any_of(kSecrets, [&](std::string_view secret) {
+    const Names wanted = names_of(secret);
+    const std::size_t common = std::min(wanted.size(), names.size());
+    return (below || wanted.size() <= names.size()) &&
+           std::equal(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(common),
+                      names.begin(), [](std::string_view pattern, std::string_view name) {
+                        return pattern == "{}" || pattern == name;
+                      });
+  });
+}
+
+bool is_json(std::string_view text) {
+  return parse_json(text, "").has_value();
+}
+
+// `names` is as it was when this returns.
+std::string json_of(const Node& node, Names& names) {
   switch (node.type) {
     case Node::Type::kNull:
       return "null";
-    case Node::Type::kBool:
-      return node.boolean ? "true" : "false";
-    case Node::Type::kNumber:
-      return node.text;
-    case Node::Type::kString:
-      return json_quoted(hides_texts ? kHidden : std::string_view(node.text));
     case Node::Type::kArray: {
       std::string text = "[";
       for (const Node& item : node.items)
-        text += (text.size() > 1 ? "," : "") + json_of(item, hides_texts);
+        text += (text.size() > 1 ? "," : "") + json_of(item, names);
       return text + "]";
     }
-    case Node::Type::kObject:
+    case Node::Type::kObject: {
+      std::string text = "{";
+      for (const Node::Member& member : node.members) {
+        names.push_back(member.key);
+        text += (text.size() > 1 ? "," : "") + json_quoted(member.key) + ":" +
+                json_of(member.value, names);
+        names.pop_back();
+      }
+      return text + "}";
+    }
+    default:
       break;
   }
-  std::string text = "{";
-  for (const Node::Member& member : node.members)
-    text += (text.size() > 1 ? "," : "") + json_quoted(member.key) + ":" +
-            json_of(member.value, hides_texts);
-  return text + "}";
+  if (hides(names))
+    return json_quoted(kHidden);
+  if (node.type == Node::Type::kBool)
+    return node.boolean ? "true" : "false";
+  // YAML and TOML have numbers that are none in JSON.
+  return node.type == Node::Type::kNumber && is_json(node.text) ? node.text
+                                                                : json_quoted(node.text);
 }
 
-// The texts of flags, variables and the table are not JSON, but they say what would be.
-std::string json_of_text(std::string_view text, std::string_view type) {
-  const bool is_word = type.find("string") != std::string_view::npos ||
-                       type.find("path") != std::string_view::npos || type.empty();
-  if (!is_word &&
-      (text == "true" || text == "false" || text.starts_with('[') || text.starts_with('{')))
-    return std::string(text);
-  const bool is_number =
-      !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-  return is_number && !is_word ? std::string(text) : json_quoted(text);
+bool has_alternative(std::string_view types, std::string_view wanted) {
+  return (" " + std::string(types) + " ").find(" " + std::string(wanted) + " ") !=
+         std::string::npos;
+}
+
+bool is_number_type(std::string_view types) {
+  return std::ranges::any_of(std::array{"u16", "u32", "u64", "i32", "i64"},
+                             [&](std::string_view type) { return has_alternative(types, type); });
 }
 
 }  // namespace
 
+std::string shown_text(const Key& key, std::string_view text) {
+  if (hides(names_of(key.path), true))
+    return json_quoted(kHidden);
+  if (has_alternative(key.type, "bool") && (text == "true" || text == "false"))
+    return std::string(text);
+  uint64_t number = 0;
+  if (is_number_type(key.type) && parse_unsigned(text, UINT64_MAX, number))
+    return std::to_string(number);
+  return json_quoted(text);
+}
+
 std::vector<ShownValue> shown_values(const Values& values, const File* file) {
   std::vector<ShownValue> shown;
   for (const Key& key : all_keys()) {
-    const bool is_secret = std::ranges::find(kSecrets, key.path) != kSecrets.end();
-    const bool is_parent = has_children(key.path);
+    if (key.path.find_first_of("[{") != std::string_view::npos)
+      continue;  // shown as part of its list or map
+    const bool is_parent =
+        has_children(key.path) && find_key(std::string(key.path) + ".{}") == nullptr;
     if (const auto outside = values.outside(key.path)) {
-      shown.push_back({key.path,
-                       is_secret ? json_quoted(kHidden) : json_of_text(outside->text, key.type),
-                       outside->source, false});
+      shown.push_back({key.path, shown_text(key, outside->text), outside->source, false});
       continue;
     }
     const Node* node = values.node(key.path);
     // An object speaks by its members; a shorter form for itself.
     if (node != nullptr && !(is_parent && node->type == Node::Type::kObject)) {
-      shown.push_back({key.path, json_of(*node, is_secret),
+      Names names = names_of(key.path);
+      shown.push_back({key.path, json_of(*node, names),
                        file->name + ":" + position_text(file->text, node->offset), false});
     } else if (node == nullptr && !is_parent && !key.default_text.empty() &&
                (key.marks & (kOperator | kDeprecated)) == 0) {
-      shown.push_back({key.path, json_of_text(key.default_text, key.type), "default", true});
+      shown.push_back({key.path, shown_text(key, key.default_text), "default", true});
     }
   }
   return shown;
