@@ -35,6 +35,9 @@ constexpr bool is_sorted_table(std::span<const Applet> applets) {
 int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
+int container_ext_main(int argc, char** argv);
+int container_main(int argc, char** argv);
+int container_session_main(int argc, char** argv);
 int completions_main(int argc, char** argv);
 int demo_main(int argc, char** argv);
 int diagnose_main(int argc, char** argv);
@@ -52,6 +55,8 @@ int wire_main(int argc, char** argv);
 
 std::vector<Command> completions_commands();
 std::vector<Command> config_commands();
+std::vector<Command> container_commands();
+std::vector<Command> container_ext_commands();
 std::vector<Command> demo_commands();
 std::vector<Command> diagnose_commands();
 std::vector<Command> doctor_commands();

@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -111,7 +113,8 @@ intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
   return options;
 }
 
-// A short description of the run. Its presence marks a nested `exec`; secrets stay out of it.
+}  // namespace
+
 std::string resolved_config_text(const config::ResolvedConfig& config) {
   const std::string key = json_quoted(config.key);
   std::string text =
@@ -121,8 +124,6 @@ std::string resolved_config_text(const config::ResolvedConfig& config) {
     text += ",\"config_file\":" + json_quoted(config.file);
   return base64(text + "}");
 }
-
-}  // namespace
 
 // The whole path, as the hook's rules and the program's children see it.
 std::string absolute_path(const std::string& path) {
@@ -156,31 +157,42 @@ void SessionStart::show_warnings() const {
 
 Status SessionStart::start(const SessionPlan& plan) {
   MIRRORD_TRY(tls_trust, intproxy::load_tls_trust(config_.network.incoming.tls_delivery));
-  if (is_in_cluster(config_)) {
+  if (is_in_cluster(config_) && !plan.placement) {
     progress_.leave_terminal();  // a credential plugin may ask there
     MIRRORD_TRY(request, cluster_request(config_));
     cluster_ = std::make_unique<k8s::AgentSessionRequest>(std::move(request));
     timings_.mark("kubeconfig");
   }
-  MIRRORD_TRY(hook, provide_hook());
+  MIRRORD_TRY(hook, plan.placement ? plan.placement->hook_path : provide_hook());
   timings_.mark("hook");
-  MIRRORD_TRY(directory, make_session_directory());
+  MIRRORD_TRY(directory, plan.placement ? plan.placement->directory : make_session_directory());
   directory_ = std::make_unique<SessionDirectory>(directory);
   variables_ = {directory, hook, resolved_config_text(config_), plan.is_go};
   config::SettingsInput input;
   input.session_directory = directory;
   input.hook_path = hook;
-  input.paths = config::path_context(config::process_environment, plan.local_files);
+  if (plan.placement)
+    input.keeps_own_files = true;
+  else
+    input.paths = config::path_context(config::process_environment, plan.local_files);
   input.ignored_ports = config::process_environment("MIRRORD_IGNORE_DEBUGGER_PORTS").value_or("");
   input.environment = {std::string(local::kSessionVariable) + "=" + directory,
                        std::string(kResolvedConfigVariable) + "=" + variables_.resolved_config};
   MIRRORD_TRY(settings, config::build_settings(config_, input));
   timings_.mark("settings");
   MIRRORD_CHECK_STATUS(config::write_settings(directory, settings));
+  if (plan.placement && chmod((directory + "/" + local::kSettingsFile).c_str(), 0644) != 0)
+    return fail_system("let all users read the session's settings", errno);
   timings_.mark("session directory");
 
   intproxy::SessionOptions options = session_options(config_, directory, settings);
   options.waits_for_programs = plan.waits_for_programs;
+  if (plan.placement) {
+    options.agent = {.stream_server = plan.placement->stream_server};
+    options.accepts_any_user = true;
+    options.log_file.clear();
+    options.notices.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  }
   options.tls_trust = std::move(tls_trust);
   if (plan.explains_not_loaded) {
     // The editor's own helpers (a debugger, a compiler) are among the programs that it starts.
@@ -240,6 +252,14 @@ Result<intproxy::StartedSession> SessionStart::run(intproxy::SessionOptions opti
 
 Result<VariableList> SessionStart::environment(const char* const* inherited) const {
   return child_environment(inherited, remote_, config_, variables_);
+}
+
+void SessionStart::release_and_wait() {
+  directory_->release();
+  pollfd ended{intproxy_.get(), POLLIN, 0};
+  while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+  intproxy_.reset();
 }
 
 void SessionStart::release() {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,18 @@ struct SessionPlan {
   bool explains_not_loaded = false;  // tell the user when a program runs without the hook
   // Someone else starts the programs, later: this process is none of them.
   bool waits_for_programs = false;
+  // The programs are in another container, of any user and with files of their own: where the session's
+  // parts lie there and here, and who holds its agent.
+  struct Placement {
+    std::string directory;      // made already
+    std::string hook_path;      // there already
+    std::string stream_server;  // intproxy/stream_server.h
+  };
+  std::optional<Placement> placement;
 };
+
+// A short description of the run. Its presence marks a nested `exec`; secrets stay out of it.
+std::string resolved_config_text(const config::ResolvedConfig& config);
 
 // The whole path, as the hook's rules and the program's children see it.
 std::string absolute_path(const std::string& path);
@@ -46,8 +58,13 @@ class SessionStart {
   Status start(const SessionPlan& plan);
   // What a program of the session starts with, over what it inherits (NAME=value, ends with null).
   Result<VariableList> environment(const char* const* inherited) const;
+  [[nodiscard]] const std::map<std::string, std::string>& remote_environment() const {
+    return remote_;
+  }
   // The session is in use from here on, and outlives this object.
   void release();
+  // The same, and waits for its end.
+  void release_and_wait();
 
  private:
   Result<intproxy::StartedSession> run(intproxy::SessionOptions options);

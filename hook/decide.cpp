@@ -133,6 +133,14 @@ uint8_t outcome_of(const local::PathAutomaton& automaton, const char* path, size
   return outcome;
 }
 
+// Below the directory in which this program started, or its executable.
+MIRRORD_SLOW bool is_own_file(const char* path) {
+  size_t length = strlen(session.start_directory);
+  bool is_below = length > 0 && strncmp(path, session.start_directory, length) == 0 &&
+                  (path[length] == '/' || path[length] == '\0');
+  return is_below || strcmp(path, session.executable) == 0;
+}
+
 Target::Kind kind_of(Decision decision) {
   switch (decision) {
     case Decision::kLocal:
@@ -323,6 +331,10 @@ void Target::decide(bool write) {
     return;
   }
   kind_ = kind_of(write ? local::write_decision(outcome) : local::read_decision(outcome));
+  if (MIRRORD_UNLIKELY((outcome & local::kOutcomeUnnamed) != 0) &&
+      has_flag(local::kOwnFilesLocal) && is_own_file(path_)) {
+    kind_ = kLocal;
+  }
 }
 
 MIRRORD_SLOW void Target::map(bool write) {

@@ -102,6 +102,17 @@ void read_program_name(char (&name)[64]) {
   copy_text(name, sizeof name, base, strlen(base));
 }
 
+// "/" keeps nothing: all would be below it.
+void read_own_paths() {
+  long length = raw(SYS_getcwd, session.start_directory, sizeof session.start_directory);
+  if (failed(length) || length < 3) {
+    session.start_directory[0] = '\0';
+  }
+  length = raw(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", session.executable,
+               sizeof session.executable - 1);
+  session.executable[failed(length) ? 0 : length] = '\0';
+}
+
 // argv[0] without its folders.
 void read_invocation_name(char (&name)[64]) {
   char line[1024];
@@ -247,6 +258,9 @@ MIRRORD_SLOW bool start_session() {
   if (!open_session()) {
     session_state.store(SessionState::kInert, std::memory_order_release);
     return false;
+  }
+  if (has_flag(local::kOwnFilesLocal)) {
+    read_own_paths();
   }
   if (has_flag(local::kGuardStdFds)) {
     guard_standard_descriptors();

@@ -21,6 +21,9 @@ struct Session {
   char directory[256];
   char socket_path[108];
   char program[64];
+  // With local::kOwnFilesLocal; else empty.
+  char start_directory[1024];
+  char executable[1024];
 };
 
 extern Session session;

@@ -378,6 +378,9 @@ enum SettingsFlags : uint32_t {
   kIncoming = 1 << 15,          // listeners get the traffic of the target's ports
   kIncomingIgnoreLocalhost = 1 << 16,  // … but not those on loopback
   kIncomingPortsOnly = 1 << 17,        // … and only those of `incoming_ports`
+  kOwnFilesLocal = 1 << 18,     // paths that no rule names are local below the directory in which a
+                                // program starts, and its executable: where it starts is not known
+                                // beforehand (a container)
 };
 
 struct Settings {
@@ -448,6 +451,8 @@ struct PathAutomaton {
 // An outcome: bits 0-1 the Decision for reading, bits 2-3 for writing, bit 4: a mapping pattern
 // matches, ask with kMapPath.
 inline constexpr uint8_t kOutcomeMap = 1 << 4;
+// Remote because no rule names the path: what kOwnFilesLocal is about.
+inline constexpr uint8_t kOutcomeUnnamed = 1 << 5;
 constexpr Decision read_decision(uint8_t outcome) { return static_cast<Decision>(outcome & 3); }
 constexpr Decision write_decision(uint8_t outcome) {
   return static_cast<Decision>((outcome >> 2) & 3);

@@ -158,13 +158,13 @@ void read_docker(Reader& reader, const std::string& root) {
   }
 }
 
-// The storage that Podman and CRI-O share: one list of containers, one folder for each.
-void read_storage(Reader& reader, const std::string& storage, const std::string& run_root) {
-  const std::string folder = storage + "/overlay-containers";
-  for (const char* list : {"containers.json", "volatile-containers.json"}) {
-    const std::string path = list == std::string_view("containers.json")
-                                 ? folder + "/" + list
-                                 : run_root + "/overlay-containers/" + list;
+// Of one storage driver: one list of containers, one folder for each.
+void read_storage_of(Reader& reader, const std::string& driver, const std::string& storage,
+                     const std::string& run_root) {
+  const std::string folder = storage + "/" + driver + "-containers";
+  const std::string run_folder = run_root + "/" + driver + "-containers";
+  for (const std::string& path :
+       {folder + "/containers.json", run_folder + "/volatile-containers.json"}) {
     const Json containers = reader.json(path);
     const cJSON* container = nullptr;
     cJSON_ArrayForEach(container, containers.get()) {
@@ -175,10 +175,16 @@ void read_storage(Reader& reader, const std::string& storage, const std::string&
       std::vector<std::string> names = texts(member(container, "names"));
       std::ranges::move(annotated_names(config.get()), std::back_inserter(names));
       reader.add({id, std::move(names), "podman",
-                  reader.pid(run_root + "/overlay-containers/" + id + "/userdata/pidfile"),
+                  reader.pid(run_folder + "/" + id + "/userdata/pidfile"),
                   oci_environment(config.get())});
     }
   }
+}
+
+// The storage that Podman and CRI-O share (containers-storage.conf(5)).
+void read_storage(Reader& reader, const std::string& storage, const std::string& run_root) {
+  for (const char* driver : {"overlay", "vfs", "btrfs", "zfs"})
+    read_storage_of(reader, driver, storage, run_root);
 }
 
 void read_podman(Reader& reader, const std::string& root) {

@@ -131,6 +131,14 @@ struct ProxyOptions {
   bool json_log = true;
 };
 
+// Programs that `mirrord container` starts.
+struct ContainerOptions {
+  std::string cli_image;                    // empty: an empty one of our own
+  std::vector<std::string> cli_extra_args;  // of the proxy's container, before the image
+  bool keeps_sidecar = false;               // no --rm
+  std::string platform;
+};
+
 struct ResolvedConfig {
   Target target;
   std::string key;  // names the session
@@ -143,6 +151,7 @@ struct ResolvedConfig {
   k8s::ClientConfigChoice cluster;  // which cluster, and as whom
   ProxyOptions proxy;
   CopyTarget copy_target;
+  ContainerOptions container;
   bool remote_hostname = true;
   bool turbo = true;
   bool use_proxy = true;

@@ -309,8 +309,10 @@ uint8_t outcome_of(GroupMask matched, FileMode mode) {
     return outcome(kNotFound, kNotFound);
   const bool is_local = has(RuleGroup::kDefaultLocal) || mode == FileMode::kLocalWithOverrides;
   const bool is_remote = has(RuleGroup::kDefaultRemote) || !is_local;
-  return outcome(is_remote ? kRemote : kLocal,
-                 !is_local && mode == FileMode::kWrite ? kRemote : kLocal);
+  const bool is_unnamed = !is_local && !has(RuleGroup::kDefaultRemote);
+  return static_cast<uint8_t>(outcome(is_remote ? kRemote : kLocal,
+                                      !is_local && mode == FileMode::kWrite ? kRemote : kLocal) |
+                              (is_unnamed ? local::kOutcomeUnnamed : 0));
 }
 
 Result<std::vector<std::byte>> compile_paths(std::span<const PathRule> rules, FileMode mode,

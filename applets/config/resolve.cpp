@@ -401,6 +401,10 @@ ResolvedConfig resolve(Values& values, const Environment& environment) {
   config.agent_pod = resolve_agent_settings(values);
   config.cluster = resolve_cluster(values, environment);
   config.proxy = resolve_proxy(values);
+  config.container = {.cli_image = values.text("container.cli_image"),
+                      .cli_extra_args = values.list("container.cli_extra_args"),
+                      .keeps_sidecar = values.boolean("container.cli_prevent_cleanup"),
+                      .platform = values.text("container.platform")};
   if (values.node("feature.copy_target") != nullptr) {
     config.copy_target.is_on = values.boolean("feature.copy_target.enabled");
     config.copy_target.scales_down =

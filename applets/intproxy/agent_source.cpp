@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "applets/intproxy/kubernetes_connector.h"
+#include "applets/intproxy/stream_taker.h"
 #include "applets/intproxy/tcp_connector.h"
 #include "applets/intproxy/tls_connector.h"
 
@@ -81,13 +82,8 @@ Result<AgentStream> spawn_agent(net::Loop& loop, AgentSource& source) {
   return stream;
 }
 
-Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
-                                  const net::TlsIdentity& tls, milliseconds timeout) {
-  MIRRORD_TRY(connector, make_tcp_connector(loop, address));
-  if (!tls.certificate.empty()) {
-    MIRRORD_TRY(guarded, make_tls_connector(loop, std::move(connector), tls));
-    connector = std::move(guarded);
-  }
+Result<AgentStream> first_stream(net::Loop& loop, std::unique_ptr<AgentConnector> connector,
+                                 milliseconds timeout) {
   std::optional<Result<ReopenedStream>> outcome;
   connector->reopen(timeout, [&](Result<ReopenedStream> opened) {
     outcome = std::move(opened);
@@ -101,6 +97,25 @@ Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
   }
   return AgentStream{std::move((*outcome)->socket), std::move((*outcome)->peer_name), nullptr,
                      std::move(connector)};
+}
+
+Result<AgentStream> connect_agent(net::Loop& loop, const std::string& address,
+                                  const net::TlsIdentity& tls, milliseconds timeout) {
+  MIRRORD_TRY(connector, make_tcp_connector(loop, address));
+  if (!tls.certificate.empty()) {
+    MIRRORD_TRY(guarded, make_tls_connector(loop, std::move(connector), tls));
+    connector = std::move(guarded);
+  }
+  return first_stream(loop, std::move(connector), timeout);
+}
+
+Result<AgentStream> take_agent(net::Loop& loop, const std::string& path, milliseconds timeout) {
+  MIRRORD_TRY(taker, take_streams(loop, path, timeout));
+  MIRRORD_TRY(stream, first_stream(loop, std::move(taker.connector), timeout));
+  if (!taker.can_reopen) {
+    stream.connector.reset();
+  }
+  return stream;
 }
 
 constexpr StartStep step_of(k8s::StartStep step) {
@@ -144,6 +159,9 @@ Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds
   }
   if (!source.address.empty()) {
     return connect_agent(loop, source.address, source.tls, timeout);
+  }
+  if (!source.stream_server.empty()) {
+    return take_agent(loop, source.stream_server, timeout);
   }
   return spawn_agent(loop, source);
 }

@@ -65,8 +65,9 @@ Incoming::Incoming(Session& session)
     return;
   }
   const auto& source = settings->incoming_source;
-  auto table = IncomingTable::create(
-      session.options().directory, net::IpAddress::v4(source[0], source[1], source[2], source[3]));
+  auto table = IncomingTable::create(session.options().directory,
+                                     net::IpAddress::v4(source[0], source[1], source[2], source[3]),
+                                     session.options().accepts_any_user);
   if (!table) {
     session_.log().error(table.error().what);
     return;

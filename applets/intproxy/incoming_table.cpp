@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -51,10 +52,12 @@ bool is_connecting(int socket) {
 }
 
 Result<std::unique_ptr<IncomingTable>> IncomingTable::create(const std::string& directory,
-                                                             net::IpAddress source) {
+                                                             net::IpAddress source,
+                                                             bool is_for_all_users) {
   const std::string path = directory + "/" + local::kIncomingFile;
   const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!file.is_open() || ::ftruncate(file.get(), sizeof(local::IncomingTable)) != 0) {
+  if (!file.is_open() || (is_for_all_users && ::fchmod(file.get(), 0666) != 0) ||
+      ::ftruncate(file.get(), sizeof(local::IncomingTable)) != 0) {
     return fail_system("create " + path, errno, "Free some space on that file system.");
   }
   void* memory = ::mmap(nullptr, sizeof(local::IncomingTable), PROT_READ | PROT_WRITE, MAP_SHARED,

@@ -27,7 +27,8 @@ class IncomingTable {
  public:
   // Makes the file in the session's directory. `source`: Settings::incoming_source.
   static Result<std::unique_ptr<IncomingTable>> create(const std::string& directory,
-                                                       net::IpAddress source);
+                                                       net::IpAddress source,
+                                                       bool is_for_all_users);
   ~IncomingTable();
   IncomingTable(const IncomingTable&) = delete;
   IncomingTable& operator=(const IncomingTable&) = delete;

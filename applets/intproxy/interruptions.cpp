@@ -70,7 +70,8 @@ void Session::tell_user(const std::string& text) {
     processes.push_back(options_.root_pid);
   }
   for (const auto& [key, process] : processes_) {
-    if (process->pid != 0 && process->pid != options_.root_pid) {
+    // One without a pidfd may be of another PID namespace: its number would mean someone else here.
+    if (process->pidfd.is_open() && process->pid != options_.root_pid) {
       processes.push_back(process->pid);
     }
   }

@@ -135,6 +135,9 @@ void Session::on_agent_lost(const Error& why) {
     return;
   }
   log_->error(why.what);
+  if (options_.accepts_any_user) {
+    tell_user(why.what);  // the program may be gone before its hook can say so
+  }
   for (const std::unique_ptr<Part>& part : parts_) {
     part->agent_lost(why);
   }

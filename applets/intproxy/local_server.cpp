@@ -2,6 +2,7 @@
 #include "applets/intproxy/local_server.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -267,7 +268,8 @@ LocalServer::~LocalServer() {
   close_all();
 }
 
-Status LocalServer::listen(const std::string& path) {
+Status LocalServer::listen(const std::string& path, bool accepts_any_user) {
+  accepts_any_user_ = accepts_any_user;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
@@ -282,6 +284,9 @@ Status LocalServer::listen(const std::string& path) {
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(socket.get(), kBacklog) != 0) {
     return fail_system("listen on " + path, errno);
+  }
+  if (accepts_any_user && ::chmod(path.c_str(), 0666) != 0) {
+    return fail_system("let all users connect to " + path, errno);
   }
   listener_ = std::move(socket);
   watcher_ =
@@ -306,7 +311,8 @@ void LocalServer::accept_ready() {
     socklen_t size = sizeof credentials;
     const bool is_known =
         ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0;
-    if (!is_known || (credentials.uid != ::geteuid() && credentials.uid != 0)) {
+    if (!is_known ||
+        (!accepts_any_user_ && credentials.uid != ::geteuid() && credentials.uid != 0)) {
       continue;
     }
     adopt(std::move(socket), credentials.pid);

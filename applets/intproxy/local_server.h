@@ -154,7 +154,8 @@ class LocalServer {
   LocalServer(const LocalServer&) = delete;
   LocalServer& operator=(const LocalServer&) = delete;
 
-  Status listen(const std::string& path);
+  // Programs of this user and root are served, or of every user.
+  Status listen(const std::string& path, bool accepts_any_user = false);
   // A connected socket (kFork, tests). `peer` 0: told by the kernel with the first packet.
   std::shared_ptr<LocalConnection> adopt(Fd socket, pid_t peer);
   void stop_listening();
@@ -172,6 +173,7 @@ class LocalServer {
   std::unique_ptr<net::FdWatcher> watcher_;
   net::Timer retry_;
   std::unordered_map<LocalConnection*, std::shared_ptr<LocalConnection>> connections_;
+  bool accepts_any_user_ = false;
   std::vector<std::byte> buffer_;  // every packet is received here; handled before the next
 };
 

@@ -28,12 +28,14 @@ Process& Session::add_process(std::uint64_t key) {
   return added;
 }
 
-void Session::watch_process(Process& process, pid_t pid) {
+void Session::watch_process(Process& process, pid_t pid, bool is_visible) {
   process.pid = pid;
   process.watcher.reset();
-  process.pidfd = open_pidfd(pid);
+  if (is_visible) {
+    process.pidfd = open_pidfd(pid);
+  }
   if (!process.pidfd.is_open()) {
-    return;  // already gone, or refused: the end of its connections is then its end
+    return;  // gone, refused, or out of sight: the end of its connections is then its end
   }
   process.watcher = std::make_unique<net::FdWatcher>(
       loop_, process.pidfd.get(), [this, key = process.key](int) { remove_process(key); });
@@ -64,7 +66,7 @@ bool Session::say_hello(LocalConnection& connection, const Request& request) {
     if (process->parent_key == 0) {
       process->parent_key = hello->parent_key;
     }
-    watch_process(*process, pid);
+    watch_process(*process, pid, connection.peer() != 0);
     const auto previous = processes_.find(process->parent_key);
     if (previous != processes_.end() && hello->parent_key == process->parent_key) {
       take_over(*process, *previous->second);

@@ -93,7 +93,8 @@ Status Session::map_settings() {
 Status Session::create_slots() {
   const std::string path = options_.directory + "/" + local::kSlotsFile;
   const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!file.is_open() || ::ftruncate(file.get(), kSlotsSize) != 0) {
+  if (!file.is_open() || (options_.accepts_any_user && ::fchmod(file.get(), 0666) != 0) ||
+      ::ftruncate(file.get(), kSlotsSize) != 0) {
     return fail_system("create " + path, errno, "Free some space on that file system.");
   }
   void* memory = ::mmap(nullptr, kSlotsSize, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
@@ -111,7 +112,7 @@ Status Session::listen() {
   // session (stale.h).
   const std::string path = options_.directory + "/" + local::kSocketFile;
   const std::string draft = options_.directory + "/" + local::kNewSocketFile;
-  MIRRORD_CHECK_STATUS(server_.listen(draft));
+  MIRRORD_CHECK_STATUS(server_.listen(draft, options_.accepts_any_user));
   if (::rename(draft.c_str(), path.c_str()) != 0) {
     return fail_system("rename " + draft + " to " + path, errno);
   }

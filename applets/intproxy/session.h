@@ -130,7 +130,8 @@ class Session {
   bool exec_process(Process& process, const Request& request);
   void take_over(Process& next, Process& previous);
   Process& add_process(std::uint64_t key);
-  void watch_process(Process& process, pid_t pid);
+  // `is_visible`: `pid` is one of this PID namespace.
+  void watch_process(Process& process, pid_t pid, bool is_visible);
   void remove_process(std::uint64_t key);
   void drop_oldest_reservation();
   void use_connector(std::unique_ptr<AgentConnector> connector);  // interruptions.cpp

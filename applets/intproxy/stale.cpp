@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <string_view>
 
 #include "net/fd.h"
@@ -47,6 +48,12 @@ bool has_session_name(std::string_view path) {
   const std::string_view name = path.substr(path.rfind('/') + 1);
   return name.size() == kNameLength &&
          name.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+// Of a command that held the agent of a container's session (applets/container/sidecar.h).
+bool is_left_by_container(const std::string& path) {
+  return is_own_directory(path) && has_session_name(path) &&
+         is_refused(path + "/private/streams.sock");
 }
 
 bool is_stale(const std::string& path) {
@@ -92,7 +99,10 @@ void remove_stale_sessions(const std::string& directory) {
     if (entry->d_name[0] == '.' || path == directory || ++looked_at > kMaxLookedAt) {
       continue;
     }
-    if (is_stale(path)) {
+    if (is_left_by_container(path)) {
+      std::error_code ignored;
+      std::filesystem::remove_all(path, ignored);
+    } else if (is_stale(path)) {
       remove_session_directory(path);
     }
   }

@@ -25,10 +25,11 @@
 
 namespace mirrord::intproxy {
 
-// Where the agent is. Exactly one of the four is set.
+// Where the agent is. Exactly one of the five is set.
 struct AgentSource {
   Fd stream;                                          // a connected socket
   std::string address;                                // HOST:PORT of a running agent
+  std::string stream_server;                          // a UNIX socket that hands streams out
   std::unique_ptr<k8s::AgentSessionRequest> cluster;  // a target in a cluster
   std::vector<std::string> command;  // arguments of an agent to spawn, without the program's name:
                                      // {"agent", "…"}; `--stream-fd N` is appended
@@ -50,6 +51,8 @@ struct SessionOptions {
   // The root process only starts the session: others run the programs, later and one after the other.
   bool waits_for_programs = false;
   AgentSource agent;
+  // Programs of every user are served: the directory's parents keep others out.
+  bool accepts_any_user = false;
   std::string log_file;  // appended to; empty: DIRECTORY/log
   bool log_is_verbose = false;
 

@@ -14,10 +14,10 @@ FILES = {"app/name": "of the container\n", "www/page": "from inside\n", "etc/hos
          "etc/hosts": "127.0.0.1 localhost boxed\n10.1.2.3 neighbour\n", "etc/resolv.conf": "nameserver 127.0.0.1\n",
          "etc/passwd": "root:x:0:0:root:/:/bin/sh\n", "etc/group": "root:x:0:\n"}
 FOLDERS = ("bin", "dev", "proc", "sys", "run", "tmp", "var/log", "root")
-PRIVATE = ("mount -t tmpfs -o mode=755 none /run && mount -t tmpfs -o mode=755 none /var/lib && "
-           "mkdir -p /run/lock /var/lib/containers && %s echo ready && exec sleep 100000")
 # crun wants one kind of control groups, not both.
 ONE_KIND = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && "
+PRIVATE = ("mount -t tmpfs -o mode=755 none /run && mount -t tmpfs -o mode=755 none /var/lib && "
+           "mkdir -p /run/lock /var/lib/containers && %s echo ready && exec sleep 100000")
 
 
 class ContainerTest(LocalTest):
@@ -179,15 +179,13 @@ class Containerd(ContainerTest):
 
 
 class Podman(ContainerTest):
-    preparation = ONE_KIND
-
     def test_podman(self):
-        need("podman", "crun")
-        podman = ["podman", "--runtime", "crun", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
+        need("podman", "runc")
+        podman = ["podman", "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none",
                   "--storage-driver", "vfs"]
         self.stops.append(lambda: self.tool(*podman, "rm", "--force", "--time", "0", self.name))
         text = self.start(*podman, "run", "--detach", "--name", self.name, "--env", "BOXED=yes", "--network", "none",
-                          "--ulimit", "host", "--add-host", "neighbour:10.1.2.3", "--rootfs", self.root, *COMMAND)
+                          "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "--add-host", "neighbour:10.1.2.3", "--rootfs", self.root, *COMMAND)
         container_id = text.splitlines()[-1]
         self.check(self.name, container_id, container_id[:12])
 

@@ -1,0 +1,267 @@
+// applets/container/command.cpp — `mirrord container`: runs a container as if it were in a target; `mirrord container-ext`:
+// prepares one for an editor, which starts it.
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "applets/applet.h"
+#include "applets/container/arguments.h"
+#include "applets/container/request.h"
+#include "applets/container/sidecar.h"
+#include "applets/exec.h"
+#include "applets/json_error.h"
+#include "applets/json_text.h"
+#include "applets/progress.h"
+#include "applets/session_flags.h"
+#include "applets/session_start.h"
+#include "net/leave.h"
+
+namespace mirrord {
+namespace {
+
+using container::ContainerCommand;
+using container::Sidecar;
+
+constexpr Flag kExtensionFlags[] = {
+    {"config-file", 'f', Takes::kValue, "FILE", "", "", "configuration"},
+    {"target", 't', Takes::kValue, "TARGET", "MIRRORD_IMPERSONATED_TARGET", "",
+     "what to run inside, as for mirrord exec"},
+};
+
+constexpr std::string_view architecture() {
+#if defined(__aarch64__)
+  return "arm64";
+#else
+  return "amd64";
+#endif
+}
+
+// The hook in this executable is of its own architecture.
+Status check_platform(const std::string& platform) {
+  const std::string word = platform.substr(platform.find('/') + 1);
+  const std::string wanted = word.substr(0, word.find('/'));
+  const bool is_same = wanted == architecture() ||
+                       (wanted == "x86_64" && architecture() == "amd64") ||
+                       (wanted == "aarch64" && architecture() == "arm64");
+  if (platform.empty() || is_same)
+    return {};
+  return fail(ErrorCode::kUnsupported,
+              "container.platform `" + platform + "`: this mirrord has the library for linux/" +
+                  std::string(architecture()) + " only",
+              "Use the mirrord of that platform.");
+}
+
+Status refuse_nested() {
+  if (!config::process_environment(kResolvedConfigVariable))
+    return {};
+  return fail(ErrorCode::kUsage,
+              "mirrord is already at work in this process: it was started by mirrord",
+              "Start it once only.");
+}
+
+// Ends the wait of the loop; the second one ends this process at once.
+class Interruption {
+ public:
+  Interruption(net::Loop& loop, std::function<void(int)> callback)
+      : watchers_{net::SignalWatcher(loop, SIGINT, [callback] { callback(SIGINT); }),
+                  net::SignalWatcher(loop, SIGTERM, [callback] { callback(SIGTERM); }),
+                  net::SignalWatcher(loop, SIGHUP, [callback] { callback(SIGHUP); })} {}
+
+ private:
+  net::SignalWatcher watchers_[3];
+};
+
+int exit_code_of(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Secrets go by the runtime's environment, not by its command line, which all users of this machine can read;
+// what would change the runtime itself cannot.
+std::vector<std::string> with_environment(const std::vector<container::Variable>& variables,
+                                          container::Child::Environment& environment) {
+  std::vector<std::string> words;
+  for (const container::Variable& variable : variables) {
+    words.emplace_back("-e");
+    if (container::is_for_runtime(variable.name)) {
+      words.push_back(variable.name + "=" + variable.value);
+    } else {
+      words.push_back(variable.name);
+      environment.emplace_back(variable.name, variable.value);
+    }
+  }
+  return words;
+}
+
+// The user's command, until it ends.
+Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sidecar& sidecar,
+                        Progress& progress) {
+  container::Child::Environment environment;
+  std::vector<std::string> words = {command.runtime};
+  words.insert(words.end(), command.verb.begin(), command.verb.end());
+  for (const auto& part :
+       {with_environment(sidecar.environment(), environment), sidecar.options(), command.rest})
+    words.insert(words.end(), part.begin(), part.end());
+  progress.success("Ready!");
+  std::optional<int> status;
+  MIRRORD_TRY(child, container::Child::start(loop, std::move(words), environment,
+                                             {.output = {}, .ended = [&](int ended) {
+                                                status = ended;
+                                                loop.stop();
+                                              }}));
+  // The terminal sends its own to the runtime as well.
+  const Interruption interruption(loop, [&](int number) {
+    if (number != SIGINT)
+      child->signal(number);
+  });
+  while (!status)
+    loop.run();
+  return exit_code_of(*status);
+}
+
+Result<int> run_container(const CommandLine& line, Progress& progress) {
+  MIRRORD_CHECK_STATUS(refuse_nested());
+  MIRRORD_TRY(command, container::parse_container_command(line.words));
+  config::LoadRequest load = load_request(line);
+  auto config = config::load(load);
+  if (!config)
+    return std::unexpected(config_error(config.error()));
+  MIRRORD_CHECK_STATUS(check_platform(config->container.platform));
+  for (const std::string& warning : config->warnings)
+    progress.warning(warning);
+  if (command.publishes_ports)
+    progress.warning(
+        "published ports (-p) have no effect: the container shares the network of mirrord's proxy. "
+        "Put them into `container.cli_extra_args`.");
+  net::Loop loop;
+  bool is_interrupted = false;
+  Sidecar sidecar(loop, command.runtime, *config, std::move(load), progress);
+  {
+    const Interruption interruption(loop, [&](int) {
+      if (is_interrupted)
+        leave(1);
+      is_interrupted = true;
+    });
+    MIRRORD_CHECK_STATUS(sidecar.start());
+  }
+  if (is_interrupted)
+    return fail(ErrorCode::kDisconnected, "interrupted during the start");
+  return run_program(loop, command, sidecar, progress);
+}
+
+std::string extension_json(const std::string& runtime, const Sidecar& sidecar) {
+  std::string words;
+  const auto add = [&](const std::string& word) {
+    words += (words.empty() ? "" : ",") + json_quoted(word);
+  };
+  for (const container::Variable& variable : sidecar.environment()) {
+    add("-e");
+    add(variable.name + "=" + variable.value);
+  }
+  for (const std::string& word : sidecar.options())
+    add(word);
+  return "{\"runtime\":" + json_quoted(runtime) + ",\"extra_args\":[" + words + "]}";
+}
+
+std::string extension_runtime() {
+  const std::string given =
+      config::process_environment("MIRRORD_CONTAINER_USE_RUNTIME").value_or("");
+  return container::is_runtime(given) ? given : "docker";
+}
+
+Status run_extension(const CommandLine& line, Progress& progress) {
+  config::LoadRequest load = load_request(line);
+  auto config = config::load(load);
+  if (!config)
+    return std::unexpected(config_error(config.error()));
+  MIRRORD_CHECK_STATUS(check_platform(config->container.platform));
+  for (const std::string& warning : config->warnings)
+    progress.warning(warning);
+  const std::string runtime = extension_runtime();
+  net::Loop loop;
+  bool is_over = false;
+  const auto stop = [&] {
+    is_over = true;
+    loop.stop();
+  };
+  Sidecar sidecar(loop, runtime, *config, std::move(load), progress);
+  const Interruption interruption(loop, [&](int) { stop(); });
+  MIRRORD_CHECK_STATUS(sidecar.start());
+  sidecar.on_ended(stop);
+  progress.success(extension_json(runtime, sidecar));
+  if (progress.is_unread())
+    return fail(ErrorCode::kDisconnected, "write the container's options: nobody reads them");
+  while (!is_over)
+    loop.run();
+  return {};
+}
+
+}  // namespace
+
+std::vector<Command> container_commands() {
+  return {{
+      .name = "container",
+      .purpose = "Runs a container of this machine as if it ran in a target: with its files, "
+                 "environment, names "
+                 "and network.",
+      .usages = {"[FLAGS] [--] docker|podman|nerdctl run [OPTIONS] IMAGE [COMMAND]"},
+      .flags = {{"Flags", session_flags()}},
+      .examples =
+          {{"mirrord container -t deployment/shop -- docker run --rm my-shop:dev", ""},
+           {"mirrord container -t pod/shop-7d4 --steal -- podman run -it -v ./src:/app my-shop:dev",
+            ""}},
+      .notes = "The container shares the network of a container of mirrord's own, which this "
+               "command starts and "
+               "removes; options for that one, such as -p, stand in `container.cli_extra_args`. "
+               "The exit status is "
+               "the runtime's.",
+      .words = Words::kProgram,
+  }};
+}
+
+std::vector<Command> container_ext_commands() {
+  return {{
+      .name = "container-ext",
+      .purpose = "Prepares a session for a container that an editor starts, and prints the options "
+                 "to start it with. "
+                 "Runs as long as the session.",
+      .usages = {"[FLAGS]"},
+      .flags = {{"Flags", kExtensionFlags}},
+      .examples = {{"mirrord container-ext -f .mirrord/mirrord.json -t pod/shop-7d4", ""}},
+      .notes = "MIRRORD_CONTAINER_USE_RUNTIME: docker (the default), podman or nerdctl. Errors are "
+               "one line of JSON "
+               "on standard error.",
+  }};
+}
+
+int container_main(int argc, char** argv) {
+  const auto line = read_command_line(container_commands().front(), argc, argv, report_error);
+  if (!line)
+    return line.error();
+  Progress progress(progress_mode_from_environment(), "mirrord container");
+  const auto code = run_container(*line, progress);
+  if (code)
+    return *code;
+  progress.failure();
+  return report_error(code.error());
+}
+
+int container_ext_main(int argc, char** argv) {
+  const auto line =
+      read_command_line(container_ext_commands().front(), argc, argv, report_error_to_editor);
+  if (!line)
+    return line.error();
+  Progress progress(progress_mode_from_environment(ProgressMode::kJson),
+                    "mirrord preparing to launch");
+  const Status done = run_extension(*line, progress);
+  if (done)
+    return 0;
+  progress.failure();
+  return report_error_to_editor(done.error());
+}
+
+}  // namespace mirrord
