@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "net/yaml_problem.h"
+
 namespace mirrord::net {
 namespace {
 
@@ -215,7 +217,10 @@ class Reader {
     if (parser_.error == YAML_READER_ERROR) {
       return error_at(std::min(parser_.problem_offset, text_.size()), why);
     }
-    return error_at(place(parser_.problem_mark), why);
+    const std::size_t at = place(parser_.problem_mark);
+    const YamlProblem problem = yaml_problem(why, text_.substr(std::min(at, text_.size())));
+    const bool is_at_context = problem.is_at_context && parser_.context != nullptr;
+    return error_at(is_at_context ? place(parser_.context_mark) : at, problem.why);
   }
 
   [[nodiscard]] std::size_t place(const yaml_mark_t& mark) const {
@@ -261,7 +266,8 @@ class Reader {
       case YAML_ALIAS_EVENT: {
         const auto found = anchors_.find(text_of(event->data.alias.anchor));
         if (found == anchors_.end()) {
-          return error_at(offset, "an alias without its anchor");
+          return error_at(offset, "the alias `*" + std::string(text_of(event->data.alias.anchor)) +
+                                      "` has no anchor that ends before it");
         }
         if (found->second.depth + depth > kDeepest) {
           return error_at(offset, "nested too deeply");

@@ -8,14 +8,18 @@
 #include <charconv>
 #include <cstring>
 
+#include "applets/config/message.h"
+
 namespace mirrord::config {
 namespace {
 
 using local::FilterKind;
 using local::FilterProtocol;
 
-constexpr char kForm[] =
+constexpr std::string_view kOutgoingForm =
     "Write [tcp://|udp://][NAME|IP|[IPV6]|IP/LENGTH][:PORT], for example `tcp://10.0.0.0/8:443`.";
+constexpr std::string_view kDnsForm =
+    "Write NAME, IP, [IPV6] or IP/LENGTH, each with or without :PORT, for example `db.example`.";
 
 bool parse_number(std::string_view text, unsigned limit, unsigned& value) {
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -90,7 +94,8 @@ bool parse_address(std::string_view text, uint8_t& family, uint8_t (&address)[16
 
 Result<FilterEntry> parse_filter(std::string_view text, FilterGrammar grammar) {
   const auto invalid = [&](const std::string& why) {
-    return fail(ErrorCode::kConfig, "invalid filter `" + std::string(text) + "`: " + why, kForm);
+    return fail(ErrorCode::kConfig, "invalid filter `" + quotable(text) + "`: " + why,
+                std::string(grammar == FilterGrammar::kDns ? kDnsForm : kOutgoingForm));
   };
   FilterEntry entry{};
   std::string_view rest = text;
@@ -114,10 +119,15 @@ Result<FilterEntry> parse_filter(std::string_view text, FilterGrammar grammar) {
     rest = end == rest.npos ? std::string_view() : rest.substr(end);
   }
   unsigned port = 0;
-  if (rest.starts_with(':') && !parse_number(rest.substr(1), 65535, port))
-    return invalid("the port must be a number up to 65535");
+  if (rest.starts_with(':') && !parse_number(rest.substr(1), 65535, port)) {
+    if (rest.find('/') != rest.npos)
+      return invalid("a path cannot stand after the port");
+    return invalid(rest.find(':', 1) != rest.npos ? "an IPv6 address stands in square brackets"
+                                                  : "the port must be a number up to 65535");
+  }
   if (!rest.empty() && !rest.starts_with(':'))
-    return invalid("`" + std::string(rest) + "` cannot stand there");
+    return invalid(rest.starts_with('*') ? "there are no wildcards; a subnet is written IP/LENGTH"
+                                         : "`" + quotable(rest) + "` cannot stand there");
 
   entry.rule.port = static_cast<uint16_t>(port);
   if (host.empty()) {

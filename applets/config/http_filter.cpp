@@ -31,25 +31,30 @@ class Resolver {
 
   std::optional<HttpFilter> run() {
     std::vector<HttpFilter> found;
-    std::size_t given = 0;
+    std::string given;  // their names
+    std::size_t count = 0;
+    const auto note = [&](std::string_view name) {
+      given += (count++ == 0 ? "`" : ", `") + std::string(name) + "`";
+    };
     for (const auto& [name, make] : kTexts) {
       if (const auto text = text_of(name)) {
-        ++given;
+        note(name);
         add(found, checked(*text, make(*text, *this)));
       }
     }
     if (const Node* node = values_.node(key("body_filter"))) {
-      ++given;
+      note("body_filter");
       add(found, body(*node, key("body_filter")));
     }
     for (const std::string_view name : {"all_of", "any_of"}) {
       if (const Node* node = values_.node(key(name))) {
-        ++given;
+        note(name);
         add(found, composite(*node, name == "all_of", key(name)));
       }
     }
-    if (given > 1) {
-      values_.error(kBase, "has more than one filter", "Join them with any_of or all_of.");
+    if (count > 1) {
+      values_.error(kBase, "has more than one filter: " + given,
+                    R"(Keep one, or join them: "all_of": [{"header": "…"}, {"path": "…"}].)");
       return std::nullopt;
     }
     return found.empty() ? std::nullopt : std::optional(std::move(found.front()));
@@ -73,7 +78,7 @@ class Resolver {
   }
   static std::optional<HttpFilter> method(const Text& text, Resolver& self) {
     if (!text.text.empty() && !proto::is_http_token(text.text)) {
-      self.error(text, "`" + text.text + "` is no HTTP method");
+      self.error(text, "`" + text.text + "` is no HTTP method", "Write one method, such as GET.");
       return std::nullopt;
     }
     for (std::size_t i = 0; i < proto::HttpMethodFilter::kNames.size(); ++i) {
@@ -122,7 +127,7 @@ class Resolver {
     if (!filter)
       return std::nullopt;
     if (text.text.empty()) {
-      error(text, "must not be empty");
+      error(text, "must not be empty", "Remove it, or write `.*` for an expression that fits all.");
       return std::nullopt;
     }
     if (auto compiled = CompiledHttpFilter::compile(*filter); !compiled) {
@@ -160,7 +165,8 @@ class Resolver {
 
   std::optional<HttpFilter> composite(const Node& list, bool all, const std::string& path) {
     if (list.items.empty()) {
-      values_.error_at(list, path, "must not be an empty list");
+      values_.error_at(list, path, "must not be an empty list",
+                       R"(Remove it, or write [{"header": "^x-user: me$"}].)");
       return std::nullopt;
     }
     proto::HttpFilterComposite composite{all, {}};
@@ -183,8 +189,12 @@ class Resolver {
         }
       }
     }
-    values_.error_at(node, path_of_part, "must have one of `header`, `path`, `method`, `query`",
-                     "A filter of bodies has `body`, `query` and `matches`.");
+    values_.error_at(
+        node, path_of_part,
+        std::string(node.members.empty() ? "is empty: it" : "has more than one condition: it") +
+            " must have one of `header`, `path`, `method`, `query`",
+        "A filter of bodies has `body`, `query` and `matches`; each condition is an item of its "
+        "own.");
     return std::nullopt;
   }
 

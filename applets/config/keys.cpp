@@ -653,6 +653,15 @@ constexpr Key kKeys[] = {
 
 static_assert(std::ranges::is_sorted(kKeys, {}, &Key::path));
 
+std::string_view parent_of(std::string_view path) {
+  const std::size_t dot = path.rfind('.');
+  return dot == std::string_view::npos ? std::string_view() : path.substr(0, dot);
+}
+
+std::string_view last_name(std::string_view path) {
+  return path.substr(path.rfind('.') + 1);  // npos + 1 is 0
+}
+
 }  // namespace
 
 std::span<const Key> all_keys() {
@@ -672,6 +681,16 @@ bool has_children(std::string_view path) {
   });
 }
 
+std::string keys_below(std::string_view parent) {
+  std::string text;
+  for (const Key& key : kKeys) {
+    const std::string_view name = last_name(key.path);
+    if (parent_of(key.path) == parent && name != "{}" && (key.marks & kDeprecated) == 0)
+      text += (text.empty() ? "" : ", ") + std::string(name);
+  }
+  return text;
+}
+
 std::string_view nearest_key(std::string_view parent, std::string_view name) {
   net::Nearest nearest(name);
   const std::size_t skip = parent.empty() ? 0 : parent.size() + 1;
@@ -685,9 +704,22 @@ std::string_view nearest_key(std::string_view parent, std::string_view name) {
   }
   if (!nearest.found().empty())
     return nearest.found();
+  // Half of a name that its neighbours do not begin with.
+  constexpr std::size_t kShortest = 3;
+  if (name.size() >= kShortest) {
+    std::string_view found;
+    for (const Key& key : kKeys) {
+      if (parent_of(key.path) != parent || !last_name(key.path).starts_with(name))
+        continue;
+      if (found.empty() || key.path.size() < found.size())
+        found = key.path;
+    }
+    if (!found.empty())
+      return found;
+  }
   // The right name in the wrong place is the other common mistake.
   for (const Key& key : kKeys) {
-    if (key.path.substr(key.path.rfind('.') + 1) == name && key.marks == 0 &&
+    if (last_name(key.path) == name && key.marks == 0 &&
         key.path.find_first_of("[{") == std::string_view::npos)
       return key.path;
   }

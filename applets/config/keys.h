@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace mirrord::config {
@@ -29,6 +30,8 @@ struct Key {
 std::span<const Key> all_keys();
 const Key* find_key(std::string_view path);
 bool has_children(std::string_view path);
+// The names of the keys right below `parent`, with commas between them.
+std::string keys_below(std::string_view parent);
 // A key below `parent` spelt almost like `name`, or `name` elsewhere; empty if there is none.
 std::string_view nearest_key(std::string_view parent, std::string_view name);
 

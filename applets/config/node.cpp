@@ -8,12 +8,17 @@
 #include <cjson/cJSON.h>
 
 #include <algorithm>
+#include <charconv>
 #include <memory>
+#include <optional>
+
+#include "applets/config/message.h"
 
 namespace mirrord::config {
 namespace {
 
 constexpr int kDeepest = 64;
+constexpr std::size_t kLongestNumber = 62;  // cJSON takes no longer ones
 
 struct Place {
   std::size_t offset;
@@ -33,17 +38,69 @@ class Scanner {
     MIRRORD_CHECK_STATUS(value(0));
     skip_space();
     if (at_ < text_.size())
-      return error("text after the end of the configuration");
+      return error("text after the end of the configuration: " + found(),
+                   "A file is one object; remove what stands after its closing brace.");
     return std::move(scan_);
   }
 
  private:
-  std::unexpected<Error> error(std::string_view what) const {
+  std::unexpected<Error> error(std::string_view what, std::string_view hint = {}) const {
     return fail(ErrorCode::kConfig,
                 std::string(name_) + ":" + position_text(text_, at_) +
                     ": not valid JSON: " + std::string(what),
-                "JSON has no comments and no trailing commas; `mirrord verify-config` checks a "
-                "file.");
+                std::string(hint));
+  }
+  // The same, with what the text at hand suggests.
+  std::unexpected<Error> unexpected(std::string_view expected) const {
+    return error("expected " + std::string(expected) + ", found " + found(), advice());
+  }
+
+  std::string found() const {
+    if (at_ >= text_.size())
+      return "the end of the file";
+    const std::string_view rest = text_.substr(at_);
+    if (rest.front() == '"')
+      return "`" + quotable(rest.substr(0, rest.find_first_of("\"\n", 1))) + "\"`";
+    const std::size_t length = rest.find_first_of(" \t\r\n,:[]{}\"");
+    return "`" + quotable(length == 0 ? rest.substr(0, 1) : rest.substr(0, length)) + "`";
+  }
+
+  std::string_view advice() const {
+    const std::string_view rest = text_.substr(at_);
+    if (rest.empty())
+      return "A bracket or brace that was opened is not closed.";
+    const char c = rest.front();
+    if (scan_.keys.empty() && scan_.values.size() <= 1 && is_letter(c))
+      return "A file of this name is read as JSON; name a YAML file .yaml.";
+    if (rest.starts_with("\xC2\xA0") || rest.starts_with("\xEF\xBB\xBF"))
+      return "It is invisible; remove it.";
+    if (c == '#' || rest.starts_with("//") || rest.starts_with("/*"))
+      return "JSON has no comments; remove it, or use YAML.";
+    if (c == '\'')
+      return "Strings stand in double quotes.";
+    if (c == ',')
+      return "Remove one of the commas.";
+    if ((c == '}' || c == ']') && before() == ',')
+      return "Remove the comma before it.";
+    if ((c == '}' || c == ']'))
+      return "Brackets and braces must be closed in the order in which they were opened.";
+    if (c == '=')
+      return "Write a colon between a key and its value.";
+    if (c == '"')
+      return "A comma may be missing before it.";
+    for (const std::string_view word : {"True", "False", "TRUE", "FALSE", "None", "Null", "NULL"}) {
+      if (rest.starts_with(word))
+        return "Write true, false and null in lower case.";
+    }
+    return is_letter(c) ? "Texts and keys stand in double quotes." : "";
+  }
+
+  static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+  // The last character before this place that is no blank.
+  char before() const {
+    const std::size_t at = text_.substr(0, at_).find_last_not_of(" \t\r\n");
+    return at == std::string_view::npos ? '\0' : text_[at];
   }
 
   void skip_space() {
@@ -66,6 +123,7 @@ class Scanner {
   Status array(int depth);
   Status string();
   Status escape();
+  std::optional<unsigned> code_unit(std::size_t at) const;
   Status number();
   Status word();
 
@@ -78,9 +136,11 @@ class Scanner {
 Status Scanner::value(int depth) {
   skip_space();
   if (at_ >= text_.size())
-    return error("the text ends where a value should be");
+    return scan_.values.empty()
+               ? error("the file is empty", "Write {} for a configuration without settings.")
+               : unexpected("a value");
   if (depth > kDeepest)
-    return error("nested too deeply");
+    return error("nested too deeply", "No setting is that deep.");
   const std::size_t index = scan_.values.size();
   const std::size_t begin = at_;
   scan_.values.push_back({begin, 0});
@@ -101,15 +161,15 @@ Status Scanner::object(int depth) {
   do {
     skip_space();
     if (at_ >= text_.size() || text_[at_] != '"')
-      return error("expected a key in double quotes");
+      return unexpected("a key in double quotes");
     scan_.keys.push_back({at_, 0});
     MIRRORD_CHECK_STATUS(string());
     if (!take(':'))
-      return error("expected ':' after the key");
+      return unexpected("a colon after the key");
     MIRRORD_CHECK_STATUS(value(depth + 1));
   } while (take(','));
   if (!take('}'))
-    return error("expected ',' or '}'");
+    return unexpected("a comma or `}`");
   return {};
 }
 
@@ -121,22 +181,27 @@ Status Scanner::array(int depth) {
     MIRRORD_CHECK_STATUS(value(depth + 1));
   } while (take(','));
   if (!take(']'))
-    return error("expected ',' or ']'");
+    return unexpected("a comma or `]`");
   return {};
 }
 
 Status Scanner::string() {
-  ++at_;
+  const std::size_t begin = at_++;
   while (at_ < text_.size() && text_[at_] != '"') {
+    if (text_[at_] == '\n' || text_[at_] == '\r')
+      break;
     if (static_cast<unsigned char>(text_[at_]) < 0x20)
-      return error("a line break or control character inside a string");
+      return error("a control character inside a string",
+                   text_[at_] == '\t' ? "Write a tab as \\t." : "Write it as an escape: \\u00….");
     if (text_[at_] == '\\')
       MIRRORD_CHECK_STATUS(escape());
     else
       ++at_;
   }
-  if (at_ >= text_.size())
-    return error("a string without its closing quote");
+  if (at_ >= text_.size() || text_[at_] != '"') {
+    at_ = begin;
+    return error("a string without its closing quote", "Write a line break inside it as \\n.");
+  }
   ++at_;
   return {};
 }
@@ -144,19 +209,41 @@ Status Scanner::string() {
 Status Scanner::escape() {
   const char c = at_ + 1 < text_.size() ? text_[at_ + 1] : '\0';
   if (c == '\0' || std::string_view("\"\\/bfnrtu").find(c) == std::string_view::npos)
-    return error("an unknown escape (write a backslash as \\\\)");
-  if (text_.substr(at_).starts_with("\\u0000"))
-    return error("a zero byte inside a string");
-  at_ += 2;
+    return error("an unknown escape", "Write a backslash as \\\\.");
+  if (c != 'u') {
+    at_ += 2;
+    return {};
+  }
+  const auto first = code_unit(at_);
+  if (!first)
+    return error("a \\u escape without its four hexadecimal digits");
+  if (*first == 0)
+    return error("a zero byte inside a string", "Remove it: no setting can hold one.");
+  const bool is_lead = *first >= 0xD800 && *first < 0xDC00;
+  const auto second = is_lead ? code_unit(at_ + 6) : std::nullopt;
+  const bool is_paired = second && *second >= 0xDC00 && *second < 0xE000;
+  if ((*first >= 0xD800 && *first < 0xE000) && !is_paired)
+    return error("half of a \\u surrogate pair", "Write the character itself, in UTF-8.");
+  at_ += is_lead ? 12 : 6;
   return {};
 }
 
+std::optional<unsigned> Scanner::code_unit(std::size_t at) const {
+  const std::string_view escape = text_.substr(std::min(at, text_.size()), 6);
+  unsigned code = 0;
+  if (escape.size() < 6 || !escape.starts_with("\\u"))
+    return std::nullopt;
+  const auto [end, status] = std::from_chars(escape.data() + 2, escape.data() + 6, code, 16);
+  return status == std::errc() && end == escape.data() + 6 ? std::optional(code) : std::nullopt;
+}
+
 Status Scanner::number() {
+  const std::size_t begin = at_;
   const auto digits = [this] {
-    const std::size_t begin = at_;
+    const std::size_t from = at_;
     while (at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9')
       ++at_;
-    return at_ - begin;
+    return at_ - from;
   };
   if (text_[at_] == '-')
     ++at_;
@@ -173,7 +260,17 @@ Status Scanner::number() {
       ++at_;
     good = digits() > 0 && good;
   }
-  return good ? Status() : error("a number of a wrong form");
+  // Letters that go on belong to it for the user: 0x1E, 10s, 128_000.
+  good = good && (at_ >= text_.size() || !(is_letter(text_[at_]) || text_[at_] == '_'));
+  const std::size_t length = at_ - begin;
+  at_ = begin;
+  if (!good)
+    return error("a number of a wrong form: " + found(),
+                 "Numbers are decimal, without leading zeros, units or separators.");
+  if (length > kLongestNumber)
+    return error("a number with too many digits");
+  at_ = begin + length;
+  return {};
 }
 
 Status Scanner::word() {
@@ -183,7 +280,9 @@ Status Scanner::word() {
       return {};
     }
   }
-  return error("expected a value: a string, number, list, object, true, false or null");
+  if (text_[at_] == '+')
+    return error("a number of a wrong form: " + found(), "Remove the plus sign.");
+  return unexpected("a value");
 }
 
 // Copies cJSON's tree, taking the places in the same order.
@@ -225,8 +324,8 @@ class Builder {
       const std::string key = item->string;
       if (node.member(key) != nullptr)
         return fail(ErrorCode::kConfig,
-                    std::string(name_) + ":" + position_text(text_, offset) + ": the key `" + key +
-                        "` stands here a second time",
+                    std::string(name_) + ":" + position_text(text_, offset) + ": the key `" +
+                        quotable(key) + "` stands here a second time",
                     "Keep one of the two.");
       MIRRORD_TRY(child, build(item));
       node.members.push_back({key, offset, std::move(child)});
@@ -283,7 +382,7 @@ Result<Node> parse_json(std::string_view text, std::string_view name) {
                                    ? static_cast<std::size_t>(at - text.data())
                                    : 0;
     return fail(ErrorCode::kConfig, std::string(name) + ":" + position_text(text, offset) +
-                                        ": not valid JSON: a string has a wrong \\u escape");
+                                        ": not valid JSON: it cannot be read from here");
   }
   return Builder(text, name, scan).build(tree.get());
 }

@@ -35,9 +35,11 @@ Result<CompiledPattern> compile(std::string_view pattern, uint32_t options) {
     return compiled;
   std::array<PCRE2_UCHAR, 160> message{};
   pcre2_get_error_message(code, message.data(), message.size());
-  return fail(ErrorCode::kConfig, "invalid pattern `" + std::string(pattern) +
-                                      "`: " + reinterpret_cast<const char*>(message.data()) +
-                                      " at character " + std::to_string(at));
+  return fail(ErrorCode::kConfig,
+              "invalid pattern `" + std::string(pattern) +
+                  "`: " + reinterpret_cast<const char*>(message.data()) + " at character " +
+                  std::to_string(at),
+              "Expressions are Rust's; in JSON a backslash is written twice.");
 }
 
 // The match's capture offsets, or null.

@@ -5,8 +5,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "applets/config/filters.h"
+#include "applets/config/message.h"
 #include "applets/config/pattern.h"
 #include "applets/config/target.h"
 
@@ -28,11 +30,19 @@ std::string target_object_text(const Node& node, Values& values) {
     if (name == nullptr)
       continue;
     if (!text.empty())
-      values.error_at(*name, "target", "names more than one target", "Keep one of them.");
+      values.error_at(*name, "target." + std::string(kind.object_key),
+                      "a second target beside `" + text + "`", "Keep one of them.");
     text = std::string(kind.word) + "/" + name->text;
   }
-  if (const Node* labels = node.member("labels"); labels != nullptr)
-    text = label_text(*labels);
+  if (const Node* labels = node.member("labels"); labels != nullptr) {
+    if (!text.empty())
+      values.error_at(*labels, "target.labels", "a second target beside `" + text + "`",
+                      "Keep one of them.");
+    else if (labels->members.empty())
+      values.error_at(*labels, "target.labels", "has no label", "Write {\"app\": \"shop\"}.");
+    else
+      text = label_text(*labels);
+  }
   const Node* container = node.member("container");
   if (container != nullptr && text.empty())
     values.error_at(*container, "target.container", "names a container of no target",
@@ -40,18 +50,40 @@ std::string target_object_text(const Node& node, Values& values) {
   return container != nullptr && !text.empty() ? text + "/container/" + container->text : text;
 }
 
+// Where the file names the target; null: nowhere.
+const Node* target_node(Values& values) {
+  const Node* node = values.node("target");
+  if (node == nullptr || node->type != Node::Type::kObject)
+    return node;
+  const Node* path = values.node("target.path");
+  return path != nullptr ? path : node;
+}
+
+// A target beside its path, which would not count.
+void check_target_path(Values& values) {
+  const Node* node = values.node("target");
+  if (node == nullptr || values.node("target.path") == nullptr)
+    return;
+  for (const Node::Member& member : node->members) {
+    if (member.key != "path" && member.key != "namespace" && member.value.type != Node::Type::kNull)
+      values.error_at(member.value, "target." + member.key, "a second target beside `target.path`",
+                      "Keep one of them; a container stands below `target.path`.");
+  }
+}
+
 std::string target_text(Values& values) {
+  check_target_path(values);
   if (const auto given = values.outside("target.path"))
     return given->text;
-  const Node* node = values.node("target");
-  if (node != nullptr && node->type == Node::Type::kObject) {
-    if (const Node* path = node->member("path"); path != nullptr)
-      node = path;
-  }
+  const Node* node = target_node(values);
   if (node == nullptr)
     return {};
-  if (node->type == Node::Type::kString)
+  if (node->type == Node::Type::kString) {
+    if (node->text.empty())
+      values.error_at(*node, node == values.node("target") ? "target" : "target.path", "is empty",
+                      "Remove it to run without a target.");
     return node->text;
+  }
   return node->type == Node::Type::kObject ? target_object_text(*node, values) : "";
 }
 
@@ -68,16 +100,20 @@ Target resolve_target(Values& values) {
     auto parsed = parse_target(text);
     if (parsed)
       target = std::move(*parsed);
+    else if (const Node* node = target_node(values);
+             node == nullptr || values.outside("target.path"))
+      values.error("target.path", parsed.error().what, parsed.error().hint);
     else
-      values.error(values.outside("target.path") ? "target.path" : "target", parsed.error().what,
-                   parsed.error().hint);
+      values.error_at(*node, node == values.node("target") ? "target" : "target.path",
+                      parsed.error().what, parsed.error().hint);
   }
   target.name_space = values.text("target.namespace");
   const std::string address = values.text("connect_tcp");
   if (address.empty())
     return target;
   if (!is_host_and_port(address))
-    values.error("connect_tcp", "expected HOST:PORT, found `" + address + "`");
+    values.error("connect_tcp", "expected HOST:PORT, found `" + address + "`",
+                 "Write for example 127.0.0.1:9000.");
   target.kind = TargetKind::kAddress;
   target.address = address;
   return target;
@@ -171,6 +207,10 @@ FileRules resolve_files(Values& values) {
 AddressFilter resolve_filter(Values& values, const std::string& path) {
   const bool local = values.node(path + ".local") != nullptr;
   const bool remote = values.node(path + ".remote") != nullptr;
+  const Node* filter = values.node(path);
+  if (!local && !remote && filter != nullptr)
+    values.error(path, "names neither `local` nor `remote`",
+                 R"(Write {"local": […]} or {"remote": […]}, or remove it.)");
   if (local && remote)
     values.error(path, "has both `local` and `remote`", "Keep one of the two lists.");
   if (!local && !remote)
@@ -255,6 +295,31 @@ ConcurrentSteal resolve_concurrent_steal(Values& values) {
   return ConcurrentSteal::kAbort;
 }
 
+// A DNS name or an IP address.
+bool is_server_name(const std::string& name) {
+  uint8_t family = 0;
+  uint8_t address[16];
+  if (parse_address(name, family, address))
+    return true;
+  constexpr std::size_t kLongestName = 253;
+  constexpr std::size_t kLongestLabel = 63;
+  if (name.empty() || name.size() > kLongestName)
+    return false;
+  std::string_view rest = name.ends_with('.') ? std::string_view(name).substr(0, name.size() - 1)
+                                              : std::string_view(name);
+  while (true) {
+    const std::string_view label = rest.substr(0, rest.find('.'));
+    const bool is_good = std::ranges::all_of(
+        label, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+    if (label.empty() || label.size() > kLongestLabel || !is_good || label.front() == '-' ||
+        label.back() == '-')
+      return false;
+    if (label.size() == rest.size())
+      return true;
+    rest.remove_prefix(label.size() + 1);
+  }
+}
+
 std::optional<TlsDelivery> resolve_tls_delivery(Values& values) {
   std::string path = "feature.network.incoming.tls_delivery";
   if (values.node(path) == nullptr)
@@ -264,11 +329,15 @@ std::optional<TlsDelivery> resolve_tls_delivery(Values& values) {
   TlsDelivery delivery;
   const std::string protocol = values.text(path + ".protocol");
   if (protocol.empty())
-    values.error(path + ".protocol", "is missing", "Use tls or tcp.");
+    values.error(path, "lacks `protocol`", R"(Write "protocol": "tls" or "tcp".)");
   delivery.uses_tls = protocol != "tcp";
   delivery.trust_roots = values.list(path + ".trust_roots");
   delivery.server_cert = values.text(path + ".server_cert");
   delivery.server_name = values.text(path + ".server_name");
+  if (values.node(path + ".server_name") != nullptr && !is_server_name(delivery.server_name))
+    values.error(path + ".server_name",
+                 "`" + quotable(delivery.server_name) + "` is no name of a server",
+                 "Write a DNS name such as shop.example, or an IP address.");
   return delivery;
 }
 

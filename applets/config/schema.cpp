@@ -88,7 +88,9 @@ Json alternative(const Key& key, std::string_view type) {
     return integer(0, UINT16_MAX);
   if (type == "u32")
     return integer(0, UINT32_MAX);
-  if (type == "u64" || type == "i32" || type == "i64")  // no key takes a negative number
+  if (type == "i64")
+    return Json::object({{"type", "integer"}});
+  if (type == "u64" || type == "i32")  // no key of the latter takes a negative number
     return integer(0, type == "i32" ? std::optional<std::int64_t>(INT32_MAX) : std::nullopt);
   if (type == "\"infinite\"")
     return Json::object({{"const", "infinite"}});
@@ -145,8 +147,8 @@ Json default_value(const Key& key) {
 
 Json schema_of(const Key& key) {
   std::vector<std::string_view> types = split(key.type, " | ");
-  // What has no default may be null: that is like leaving it out.
-  if (key.default_text.empty() && std::ranges::find(types, "null") == types.end())
+  // Null is like leaving it out.
+  if (std::ranges::find(types, "null") == types.end())
     types.emplace_back("null");
   Json schema = Json::object();
   if (types.size() == 1) {

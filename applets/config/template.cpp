@@ -1,11 +1,16 @@
 // applets/config/template.cpp — a small, loud subset of the template language of the original.
 #include "applets/config/template.h"
 
+#include "applets/config/message.h"
 #include "applets/config/node.h"
 #include "applets/config/text_file.h"
 
 namespace mirrord::config {
 namespace {
+
+constexpr std::string_view kHint =
+    "Use {{ get_env(name=\"X\", default=\"y\") }}, {{ key }} or {{ git_branch }}.";
+constexpr std::size_t kLongestExpression = 4096;
 
 std::string_view trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n");
@@ -67,9 +72,7 @@ class Renderer {
       at_ = open;
       const char second = text_[open + 1];
       if (second == '%')
-        return error("template blocks ({% … %}) are not supported",
-                     "Use {{ get_env(name=\"X\", default=\"y\") }}, {{ key }} or "
-                     "{{ git_branch }}.");
+        return error("the template block `" + block(open) + "` is not supported", kHint);
       if (second != '{' && second != '#') {
         out += '{';
         ++at_;
@@ -78,9 +81,15 @@ class Renderer {
       const std::string_view closing = second == '{' ? "}}" : "#}";
       const std::size_t close = text_.find(closing, open + 2);
       if (close == std::string_view::npos)
-        return error("the template expression has no closing " + std::string(closing), "");
+        return error("the template " + std::string(second == '{' ? "expression" : "comment") +
+                         " has no closing " + std::string(closing),
+                     second == '{' ? kHint : "A comment is written {# … #}.");
       if (second == '{') {
-        MIRRORD_TRY(value, expression(trim(text_.substr(open + 2, close - open - 2))));
+        const std::string_view source = trim(text_.substr(open + 2, close - open - 2));
+        // One that is not closed takes all up to the next one's end.
+        if (source.find("{{") != std::string_view::npos || source.size() > kLongestExpression)
+          return error("the template expression has no closing }}", kHint);
+        MIRRORD_TRY(value, expression(source));
         out += value;
       }
       at_ = close + 2;
@@ -89,41 +98,83 @@ class Renderer {
   }
 
  private:
-  std::unexpected<Error> error(std::string what, std::string hint) const {
+  std::unexpected<Error> error(std::string what, std::string_view hint) const {
     return fail(
         ErrorCode::kConfig,
         std::string(context_.name) + ":" + position_text(text_, at_) + ": " + std::move(what),
-        std::move(hint));
+        std::string(hint));
   }
 
   Result<std::string> expression(std::string_view source) const {
     if (source == "key")
       return std::string(context_.key);
-    if (source == "git_branch") {
-      if (auto branch = git_branch(*context_.environment))
-        return std::move(*branch);
-      return error("the template variable `git_branch` has no value here",
-                   "Set MIRRORD_BRANCH_NAME, or run inside a git repository on a branch.");
-    }
+    if (source == "git_branch" || source.starts_with("git_branch ") ||
+        source.starts_with("git_branch|"))
+      return branch(source);
     constexpr std::string_view kCall = "get_env(";
     if (source.starts_with(kCall) && source.ends_with(')'))
       return get_env(source.substr(kCall.size(), source.size() - kCall.size() - 1));
-    return error("the template expression `" + std::string(source) + "` is not supported",
-                 "Use {{ get_env(name=\"X\", default=\"y\") }}, {{ key }} or {{ git_branch }}.");
+    return unsupported(source);
+  }
+
+  std::unexpected<Error> unsupported(std::string_view source) const {
+    if (source.empty())
+      return error("the template expression is empty", kHint);
+    // One that is not closed goes on to the next one's end.
+    const std::string_view line = source.substr(0, source.find('\n'));
+    return error("the template expression `" + quotable(line) +
+                     (line.size() < source.size() ? "…` is not supported, or has no closing }}"
+                                                  : "` is not supported"),
+                 kHint);
+  }
+
+  // As far as `%}`, or the line's end.
+  std::string block(std::size_t at) const {
+    const std::string_view line = text_.substr(at, text_.find('\n', at) - at);
+    const std::size_t end = line.find("%}");
+    return quotable(end == std::string_view::npos ? line : line.substr(0, end + 2));
+  }
+
+  // `git_branch`, or with a value for where there is none: `git_branch | default(value="x")`.
+  Result<std::string> branch(std::string_view source) const {
+    std::string_view filter = trim(source.substr(std::string_view("git_branch").size()));
+    std::optional<std::string> fallback;
+    if (!filter.empty()) {
+      constexpr std::string_view kCall = "default(";
+      filter = filter.starts_with('|') ? trim(filter.substr(1)) : "";
+      std::string name;
+      std::string value;
+      if (!filter.starts_with(kCall) || !filter.ends_with(')'))
+        return unsupported(source);
+      filter = filter.substr(kCall.size(), filter.size() - kCall.size() - 1);
+      if (!take_argument(filter, name, value) || name != "value" || !filter.empty())
+        return unsupported(source);
+      fallback = value;
+    }
+    if (auto found = git_branch(*context_.environment))
+      return std::move(*found);
+    if (fallback)
+      return std::move(*fallback);
+    return error("the template variable `git_branch` has no value here",
+                 "Set MIRRORD_BRANCH_NAME, run inside a git repository on a branch, or write "
+                 "{{ git_branch | default(value=\"x\") }}.");
   }
 
   Result<std::string> get_env(std::string_view arguments) const {
+    const std::string_view all = arguments;
     std::optional<std::string> variable;
     std::optional<std::string> fallback;
     for (arguments = trim(arguments); !arguments.empty();) {
       std::string name;
       std::string value;
       if (!take_argument(arguments, name, value) || (name != "name" && name != "default"))
-        return error("get_env takes name=\"…\" and default=\"…\"", "");
+        return error("the template expression `get_env(" + quotable(all) + ")` is not supported",
+                     "get_env takes name=\"X\" and default=\"y\", each in quotes.");
       (name == "name" ? variable : fallback) = value;
     }
     if (!variable)
-      return error("get_env lacks its name=\"…\"", "");
+      return error("the template expression `get_env(" + quotable(all) + ")` names no variable",
+                   "Write get_env(name=\"X\").");
     if (auto value = (*context_.environment)(*variable))
       return std::move(*value);
     if (fallback)

@@ -25,13 +25,14 @@ Result<std::string> read_text_file(const std::string& path, std::size_t limit) {
     if (count < 0 && errno == EINTR)
       continue;
     if (count < 0)
-      return fail_system(tried, errno);
+      return fail_system(tried, errno, errno == EISDIR ? "Name a file in the directory." : "");
     if (count == 0)
       return text;
     text.append(chunk.data(), static_cast<std::size_t>(count));
     if (text.size() > limit)
       return fail(ErrorCode::kConfig,
-                  tried + ": it has more than " + std::to_string(limit) + " bytes");
+                  tried + ": it has more than " + std::to_string(limit) + " bytes",
+                  "Check that it is the right file.");
   }
 }
 

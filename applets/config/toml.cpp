@@ -2,8 +2,13 @@
 #include "applets/config/toml.h"
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <optional>
 #include <set>
 #include <utility>
+
+#include "applets/config/message.h"
 
 namespace mirrord::config {
 namespace {
@@ -50,10 +55,26 @@ class Parser {
   }
 
  private:
-  std::unexpected<Error> error(const std::string& why) const { return error_at(at_, why); }
-  std::unexpected<Error> error_at(std::size_t offset, const std::string& why) const {
-    return fail(ErrorCode::kConfig, std::string(name_) + ":" + position_text(text_, offset) +
-                                        ": not valid TOML: " + why);
+  std::unexpected<Error> error(const std::string& why, std::string hint = {}) const {
+    return error_at(at_, why, std::move(hint));
+  }
+  std::unexpected<Error> error_at(std::size_t offset, const std::string& why,
+                                  std::string hint = {}) const {
+    return fail(
+        ErrorCode::kConfig,
+        std::string(name_) + ":" + position_text(text_, offset) + ": not valid TOML: " + why,
+        std::move(hint));
+  }
+  // The same, with what stands there.
+  std::unexpected<Error> unexpected(const std::string& expected, std::string hint = {}) const {
+    std::string found = "the end of the file";
+    if (at_ < text_.size()) {
+      const std::size_t length = text_.find_first_of(" \t\r\n,=[]{}\"", at_) - at_;
+      found = peek() == '\n' || peek() == '\r'
+                  ? "the end of the line"
+                  : "`" + quotable(text_.substr(at_, length == 0 ? 1 : length)) + "`";
+    }
+    return error("expected " + expected + ", found " + found, std::move(hint));
   }
 
   char peek(std::size_t ahead = 0) const {
@@ -87,7 +108,7 @@ class Parser {
     skip_comment();
     take("\r");
     if (at_ < text_.size() && !take("\n"))
-      return error("one key and its value stand on a line");
+      return unexpected("the end of the line", "Each key stands on a line of its own.");
     return {};
   }
 
@@ -105,12 +126,15 @@ class Parser {
   Result<std::string> basic_string(bool is_long);
   Result<std::string> literal_string(bool is_long);
   Status escape(std::string& out);
+  std::unexpected<Error> unclosed(std::size_t begin) const;
+  std::unexpected<Error> control_character(std::size_t at) const;
 
   std::string_view text_;
   std::string_view name_;
   std::size_t at_ = 0;
   Node root_;
   KeyPath open_;                   // of the last header
+  std::set<std::size_t> closed_;   // inline tables, by their places
   std::set<std::string> headers_;  // that have stood: each may only once
 };
 
@@ -146,6 +170,9 @@ Result<Node*> Parser::descend(Node& from, const KeyPath& path, std::size_t count
       next = &add(*table, path[i], empty_table(path[i].offset));
     if (next->type != Type::kObject)
       return error_at(path[i].offset, "`" + path[i].name + "` is not a table");
+    if (closed_.contains(next->offset))
+      return error_at(path[i].offset, "`" + path[i].name + "` is an inline table that has ended",
+                      "Put the key between its braces, or write it as a [table].");
     table = next;
   }
   return table;
@@ -163,7 +190,7 @@ Status Parser::header() {
     take("[");
   MIRRORD_TRY(path, key_path());
   if (!take(is_list ? "]]" : "]"))
-    return error(is_list ? "expected `]]`" : "expected `]`");
+    return unexpected(is_list ? "`]]`" : "`]`");
   MIRRORD_TRY(parent, descend(root_, path, path.size() - 1));
   if (is_list) {
     auto list = std::ranges::find(parent->members, path.back().name, &Node::Member::key);
@@ -197,7 +224,7 @@ Status Parser::header() {
 Status Parser::assignment(Node& table, int depth) {
   MIRRORD_TRY(path, key_path());
   if (!take("="))
-    return error("expected `=` after the key");
+    return unexpected("`=` after the key", peek() == ':' ? "Write KEY = VALUE." : "");
   MIRRORD_TRY(node, value(depth));
   MIRRORD_TRY(parent, descend(table, path, path.size() - 1));
   if (parent->member(path.back().name) != nullptr)
@@ -219,7 +246,8 @@ Result<KeyPath> Parser::key_path() {
       while (is_bare(peek()))
         part.name += text_[at_++];
       if (part.name.empty())
-        return error("expected a key");
+        return unexpected("a key",
+                          peek() == '{' ? "This looks like JSON: name the file .json." : "");
     }
     path.push_back(std::move(part));
     skip_space();
@@ -256,7 +284,7 @@ Result<Node> Parser::array(int depth) {
     node.items.push_back(std::move(item));
     skip_blank();
     if (!take(",") && peek() != ']')
-      return error("expected `,` or `]`");
+      return unexpected("a comma or `]`", "A list before it may not be closed.");
   }
   return node;
 }
@@ -264,22 +292,86 @@ Result<Node> Parser::array(int depth) {
 Result<Node> Parser::inline_table(int depth) {
   Node node = empty_table(at_++);
   skip_space();
-  if (take("}"))
+  if (take("}")) {
+    closed_.insert(node.offset);
     return node;
+  }
   do {
     MIRRORD_CHECK_STATUS(assignment(node, depth + 1));
     skip_space();
   } while (take(","));
   if (!take("}"))
-    return error("expected `,` or `}`");
+    return unexpected("a comma or `}`");
+  closed_.insert(node.offset);
   return node;
+}
+
+bool is_digits(std::string_view text, std::string_view digits) {
+  return !text.empty() && text.find_first_not_of(digits) == std::string_view::npos;
+}
+
+// The digits of 0x1F, 0o17 and 0b101 in decimal; nothing if it is none or too large.
+std::optional<std::string> based_number(std::string_view word) {
+  const int base = word.starts_with("0x") ? 16 : word.starts_with("0o") ? 8 : 2;
+  uint64_t value = 0;
+  if (base == 2 && !word.starts_with("0b"))
+    return std::nullopt;
+  word.remove_prefix(2);
+  const auto [end, code] = std::from_chars(word.data(), word.data() + word.size(), value, base);
+  if (code != std::errc() || end != word.data() + word.size())
+    return std::nullopt;
+  return std::to_string(value);
+}
+
+// A decimal number of TOML without its sign and separators.
+bool is_decimal(std::string_view word) {
+  constexpr std::string_view kDigits = "0123456789";
+  const std::size_t exponent = std::min(word.find_first_of("eE"), word.size());
+  if (exponent < word.size()) {
+    std::string_view power = word.substr(exponent + 1);
+    if (power.starts_with('-') || power.starts_with('+'))
+      power.remove_prefix(1);
+    if (!is_digits(power, kDigits))
+      return false;
+  }
+  std::string_view whole = word.substr(0, exponent);
+  if (const std::size_t dot = whole.find('.'); dot != std::string_view::npos) {
+    if (!is_digits(whole.substr(dot + 1), kDigits))
+      return false;
+    whole = whole.substr(0, dot);
+  }
+  return is_digits(whole, kDigits) && (whole.size() == 1 || whole[0] != '0');
+}
+
+// Each `_` stands between two digits.
+bool has_good_separators(std::string_view word) {
+  for (std::size_t at = word.find('_'); at != word.npos; at = word.find('_', at + 1)) {
+    const auto is_digit = [&](std::size_t i) {
+      return i < word.size() && std::isxdigit(static_cast<unsigned char>(word[i])) != 0;
+    };
+    if (at == 0 || !is_digit(at - 1) || !is_digit(at + 1))
+      return false;
+  }
+  return true;
+}
+
+std::string advice_on(std::string_view word) {
+  const bool is_number = !word.empty() && word[0] >= '0' && word[0] <= '9';
+  if (is_number && (word.find(':') != word.npos || std::ranges::count(word, '-') == 2))
+    return "No setting takes a date or a time; put a text in quotes.";
+  if (word == "True" || word == "False" || word == "TRUE" || word == "FALSE")
+    return "Write true and false in lower case.";
+  if (is_number)
+    return "Numbers have no zeros before them, no unit, and `_` only between digits.";
+  return word.empty() ? "" : "Put a text in quotes.";
 }
 
 Result<Node> Parser::plain() {
   const std::size_t begin = at_;
   while (is_bare(peek()) || peek() == '+' || peek() == '.' || peek() == ':')
     ++at_;
-  std::string word(text_.substr(begin, at_ - begin));
+  const std::string_view written = text_.substr(begin, at_ - begin);
+  std::string word(written);
   Node node;
   node.offset = begin;
   if (word == "true" || word == "false") {
@@ -290,17 +382,38 @@ Result<Node> Parser::plain() {
   std::erase(word, '_');
   if (word.starts_with('+'))
     word.erase(0, 1);
-  const std::size_t first = word.starts_with('-') ? 1 : 0;
-  const bool is_number = word.size() > first && word[first] >= '0' && word[first] <= '9' &&
-                         word.find_first_not_of("0123456789.eE+-", first) == word.npos &&
-                         word.find('-', 1) == word.npos;
-  if (!is_number)
-    return error_at(begin,
-                    "expected a value: a string in quotes, a number, true, false, a list "
-                    "or a table");
+  const bool is_negative = word.starts_with('-');
+  if (auto decimal = based_number(word); decimal && has_good_separators(written)) {
+    word = std::move(*decimal);
+  } else if (!has_good_separators(written) ||
+             !is_decimal(std::string_view(word).substr(is_negative ? 1 : 0))) {
+    at_ = begin;
+    return unexpected("a value: a string, number, list, table, true or false", advice_on(written));
+  }
   node.type = Type::kNumber;
   node.text = std::move(word);
   return node;
+}
+
+// Where a control character stands that a string may not hold.
+std::size_t find_control(std::string_view text, bool is_long) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool is_line_break = text[i] == '\n' || text[i] == '\r';
+    if ((static_cast<unsigned char>(text[i]) < 0x20 && text[i] != '\t' &&
+         !(is_long && is_line_break)) ||
+        text[i] == 0x7F)
+      return i;
+  }
+  return text.npos;
+}
+
+std::unexpected<Error> Parser::unclosed(std::size_t begin) const {
+  return error_at(begin, "a string without its closing quote",
+                  "A text of several lines stands in three quotes on each side.");
+}
+
+std::unexpected<Error> Parser::control_character(std::size_t at) const {
+  return error_at(at, "a control character inside a string", "Write it as an escape: \\u00….");
 }
 
 Result<std::string> Parser::string() {
@@ -319,24 +432,29 @@ Result<std::string> Parser::literal_string(bool is_long) {
   const std::size_t end = text_.find(closing, at_);
   const std::string text(text_.substr(at_, end == text_.npos ? end : end - at_));
   if (end == text_.npos || (!is_long && text.find('\n') != text.npos))
-    return error("a string without its closing quote");
+    return unclosed(at_ - closing.size());
+  if (const std::size_t bad = find_control(text, is_long); bad != text.npos)
+    return control_character(at_ + bad);
   at_ = end + closing.size();
   return text;
 }
 
 Result<std::string> Parser::basic_string(bool is_long) {
+  const std::size_t begin = at_ - (is_long ? 3 : 1);
   std::string out;
   while (at_ < text_.size()) {
     if (take(is_long ? "\"\"\"" : "\""))
       return out;
     if (peek() == '\n' && !is_long)
       break;
+    if (find_control(text_.substr(at_, 1), is_long) == 0)
+      return control_character(at_);
     if (peek() == '\\')
       MIRRORD_CHECK_STATUS(escape(out));
     else
       out += text_[at_++];
   }
-  return error("a string without its closing quote");
+  return unclosed(begin);
 }
 
 Status Parser::escape(std::string& out) {
@@ -359,11 +477,11 @@ Status Parser::escape(std::string& out) {
   for (std::size_t i = 0; i < length; ++i) {
     const std::size_t digit = std::string_view("0123456789abcdefABCDEF").find(peek(2 + i));
     if (peek(2 + i) == '\0' || digit == std::string_view::npos)
-      return error("a wrong \\u escape");
+      return error("a \\u escape without its hexadecimal digits");
     code = code << 4 | static_cast<uint32_t>(digit < 16 ? digit : digit - 6);
   }
   if (length == 0 || code == 0 || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
-    return error("an unknown escape (write a backslash as \\\\, or use single quotes)");
+    return error("an unknown escape", "Write a backslash as \\\\, or use single quotes.");
   append_utf8(out, code);
   at_ += 2 + length;
   return {};

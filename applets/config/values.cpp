@@ -154,6 +154,26 @@ void Values::error_at(const Node& node, std::string_view path, const std::string
       {ErrorCode::kConfig, key_place(*file_, node.offset, path) + why, std::move(hint)});
 }
 
+void Values::error_of(std::string_view path, std::string_view text, const std::string& why,
+                      std::string hint) {
+  const Node* found = outside(path) ? nullptr : node(path);
+  const std::size_t count = found != nullptr ? found->items.size() : 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (found->items[i].text == text)
+      return error_at(found->items[i], std::string(path) + "[" + std::to_string(i) + "]", why,
+                      std::move(hint));
+  }
+  if (found != nullptr) {
+    const auto member = std::ranges::find(found->members, text, &Node::Member::key);
+    if (member != found->members.end()) {
+      errors_.push_back(
+          {ErrorCode::kConfig, key_place(*file_, member->offset, path) + why, std::move(hint)});
+      return;
+    }
+  }
+  error(path, why, std::move(hint));
+}
+
 void Values::error(std::string_view path, const std::string& why, std::string hint) {
   if (const auto given = outside(path)) {
     errors_.push_back({ErrorCode::kConfig,

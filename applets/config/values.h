@@ -44,6 +44,11 @@ class Values {
   void error(std::string_view path, const std::string& why, std::string hint = {});
   void error_at(const Node& node, std::string_view path, const std::string& why,
                 std::string hint = {});
+  // The same, at the item of a list, or the member of a map, that is `text`.
+  void error_of(std::string_view path, std::string_view text, const std::string& why,
+                std::string hint = {});
+  // Some of them may follow from others.
+  bool has_errors() const { return !errors_.empty(); }
   std::optional<bool> boolean_text(const Outside& value);
 
  private:

@@ -16,7 +16,7 @@ void check_patterns(std::string_view path, const std::vector<std::string>& patte
                     Values& values) {
   for (const std::string& pattern : patterns) {
     if (auto status = check_pattern(pattern); !status)
-      values.error(path, status.error().what, status.error().hint);
+      values.error_of(path, pattern, status.error().what, status.error().hint);
   }
 }
 
@@ -26,10 +26,12 @@ void check_files(const ResolvedConfig& config, Values& values, std::vector<std::
   check_patterns("feature.fs.read_only", files.read_only, values);
   check_patterns("feature.fs.local", files.local, values);
   check_patterns("feature.fs.not_found", files.not_found, values);
-  for (const auto& [pattern, replacement] : files.mapping)
-    check_patterns("feature.fs.mapping", {pattern}, values);
-  if (auto mapping = PathMapping::create(files.mapping); !mapping)
-    values.error("feature.fs.mapping", mapping.error().what, mapping.error().hint);
+  for (const auto& rule : files.mapping) {
+    if (!check_pattern(rule.first))
+      check_patterns("feature.fs.mapping", {rule.first}, values);
+    else if (auto mapping = PathMapping::create({rule}); !mapping)
+      values.error_of("feature.fs.mapping", rule.first, mapping.error().what, mapping.error().hint);
+  }
   if (files.readonly_buffer > 15 * kMebibyte)
     values.error("feature.fs.readonly_file_buffer", "must not be above 15 MiB",
                  "Use a value up to 15728640; 0 switches it off.");
@@ -46,15 +48,17 @@ void check_environment(const ResolvedConfig& config, Values& values) {
                  "Keep one of the two.");
   for (const auto& [pattern, value] : rules.mapping) {
     if (auto compiled = NamePattern::create(pattern); !compiled)
-      values.error("feature.env.mapping", compiled.error().what, compiled.error().hint);
+      values.error_of("feature.env.mapping", pattern, compiled.error().what, compiled.error().hint);
   }
 }
 
 void check_filter(std::string_view path, const AddressFilter& filter, FilterGrammar grammar,
                   Values& values) {
+  const std::string list =
+      std::string(path) + (filter.side == FilterSide::kLocal ? ".local" : ".remote");
   for (const std::string& entry : filter.entries) {
     if (auto parsed = parse_filter(entry, grammar); !parsed)
-      values.error(path, parsed.error().what, parsed.error().hint);
+      values.error_of(list, entry, parsed.error().what, parsed.error().hint);
   }
 }
 
@@ -77,7 +81,9 @@ void check_network(const ResolvedConfig& config, Values& values,
                            : "feature.network.dns.filter.remote is empty: all names are local");
 }
 
-void check_port_pairs(std::string_view path, Values& values, std::vector<std::string>* warnings) {
+// `sides` are the names of a pair's two ports.
+void check_port_pairs(std::string_view path, const std::array<std::string, 2>& sides,
+                      Values& values, std::vector<std::string>* warnings) {
   const Node* node = values.node(path);
   if (node == nullptr)
     return;
@@ -88,7 +94,9 @@ void check_port_pairs(std::string_view path, Values& values, std::vector<std::st
     for (std::size_t side = 0; side < 2; ++side) {
       const std::string& port = pair.items[side].text;
       if (std::ranges::find(seen[side], port) != seen[side].end())
-        values.error_at(pair.items[side], path, "the port " + port + " stands twice on one side");
+        values.error_at(pair.items[side], path,
+                        "the " + sides[side] + " port " + port + " stands here a second time",
+                        "Each port may stand in one pair only.");
       seen[side].push_back(port);
     }
     if (warnings != nullptr && pair.items[0].text == pair.items[1].text)
@@ -102,7 +110,8 @@ void check_delivery(const std::string& path, Values& values) {
   if (roots == nullptr || values.text(path + ".protocol") == "tcp")
     return;
   if (roots->items.empty())
-    values.error(path + ".trust_roots", "must not be empty");
+    values.error(path + ".trust_roots", "must not be empty",
+                 "Remove it to accept any certificate, or name files or directories.");
   if (values.node(path + ".server_cert") != nullptr)
     values.error(path + ".trust_roots", "conflicts with `" + path + ".server_cert`",
                  "Keep one of the two.");
@@ -125,16 +134,20 @@ void check_incoming(Values& values, std::vector<std::string>& warnings) {
     warnings.push_back(
         "feature.network.incoming.https_delivery is the old name of "
         "feature.network.incoming.tls_delivery");
-  check_port_pairs("feature.network.incoming.port_mapping", values, &warnings);
-  check_port_pairs("feature.network.incoming.listen_ports", values, nullptr);
+  check_port_pairs("feature.network.incoming.port_mapping", {"local", "remote"}, values, &warnings);
+  check_port_pairs("feature.network.incoming.listen_ports", {"first", "second"}, values, nullptr);
 }
 
 void check_rest(Values& values, std::vector<std::string>& warnings) {
   const uint64_t longest = values.number("startup_retry.max_ms");
   if (longest == 0)
-    values.error("startup_retry.max_ms", "must be above 0");
-  else if (values.number("startup_retry.min_ms") > longest)
-    values.error("startup_retry.min_ms", "is above startup_retry.max_ms");
+    values.error("startup_retry.max_ms", "must be above 0",
+                 "Set `startup_retry.max_retries` to 0 for no retries.");
+  else if (const uint64_t shortest = values.number("startup_retry.min_ms"); shortest > longest)
+    values.error("startup_retry.min_ms",
+                 std::to_string(shortest) + " is above `startup_retry.max_ms`, which is " +
+                     std::to_string(longest),
+                 "Swap them, or remove one.");
   if (values.maybe_boolean("operator").value_or(false))
     values.error("operator", "this version has no support for the operator",
                  "Remove the key or set it to false.");
@@ -154,9 +167,10 @@ void check_rest(Values& values, std::vector<std::string>& warnings) {
 }
 
 void check_targetless(const ResolvedConfig& config, Values& values) {
+  const bool has_mode = values.outside("feature.network.incoming.mode") ||
+                        values.node("feature.network.incoming.mode") != nullptr;
   if (config.network.incoming.mode == IncomingMode::kSteal)
-    values.error(values.outside("feature.network.incoming.mode") ? "feature.network.incoming.mode"
-                                                                 : "feature.network.incoming",
+    values.error(has_mode ? "feature.network.incoming.mode" : "feature.network.incoming",
                  "cannot steal traffic without a target", "Name a target, or set the mode to off.");
   if (values.boolean("agent.ephemeral"))
     values.error("agent.ephemeral", "needs a target", "Name a target, or switch it off.");
@@ -174,6 +188,34 @@ void check_agent(const ResolvedConfig& config, Values& values, std::vector<std::
                                         : "without a target: target.namespace decides"));
 }
 
+// What a copy of the target, and a target of labels, cannot go with.
+void check_copies(const ResolvedConfig& config, Values& values) {
+  constexpr std::string_view kCopy = "feature.copy_target";
+  const Target& target = config.target;
+  const bool is_in_cluster = target.kind == TargetKind::kKubernetes;
+  if (config.copy_target.is_on) {
+    if (!values.maybe_boolean("operator").value_or(true))
+      values.error(kCopy, "needs the operator, which `operator` switches off",
+                   "Keep one of the two.");
+    if (target.kind == TargetKind::kTargetless && target.is_explicit)
+      values.error(kCopy, "needs a target", "Name a target, or remove it.");
+    if (is_in_cluster && target.path.kind == k8s::TargetKind::kService)
+      values.error(kCopy, "cannot copy a service", "Name what is behind it, such as a deployment.");
+  }
+  if (!is_in_cluster || target.path.labels.empty())
+    return;
+  constexpr std::string_view kHint = "Name one pod or what it belongs to, or remove it.";
+  if (config.copy_target.is_on)
+    values.error(kCopy, "conflicts with a target of labels", std::string(kHint));
+  if (values.maybe_boolean("multi_cluster").value_or(false))
+    values.error("multi_cluster", "conflicts with a target of labels", std::string(kHint));
+  for (const std::string_view path : {"feature.split_queues", "feature.db_branches"}) {
+    const Node* node = values.node(path);
+    if (node != nullptr && !(node->items.empty() && node->members.empty()))
+      values.error(path, "conflicts with a target of labels", std::string(kHint));
+  }
+}
+
 }  // namespace
 
 void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
@@ -183,6 +225,9 @@ void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
   check_incoming(values, config.warnings);
   check_rest(values, config.warnings);
   check_agent(config, values, config.warnings);
+  check_copies(config, values);
+  if (values.has_errors())
+    return;  // a wrong target is no absent one
   if (config.target.kind == TargetKind::kTargetless &&
       (is_target_final || config.target.is_explicit))
     check_targetless(config, values);

@@ -38,7 +38,7 @@ TEST(YamlConfig, ErrorsNameThePlace) {
   const TemporaryFile wrong("target: [1\n", ".yaml");
   const auto failed = loading.load_file(wrong.path());
   ASSERT_FALSE(failed.has_value());
-  EXPECT_TRUE(failed.error()[0].what.starts_with(wrong.path() + ":2:1: not valid YAML: "))
+  EXPECT_TRUE(failed.error()[0].what.starts_with(wrong.path() + ":1:9: not valid YAML: "))
       << failed.error()[0].what;
 }
 

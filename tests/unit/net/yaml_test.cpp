@@ -68,14 +68,16 @@ TEST(Yaml, AnchorsAliasesAndMergeKeys) {
             "{base:{a:1,b:2},more:{b:3,a:1}}");
   EXPECT_EQ(parsed("- &x {a: 1}\n- &y {a: 2, b: 2}\n- <<: [*x, *y]\n"),
             "[{a:1},{a:2,b:2},{a:1,b:2}]");
-  EXPECT_EQ(parsed("a: *x"), "f:1:4: not valid YAML: an alias without its anchor");
+  EXPECT_EQ(parsed("a: *x"),
+            "f:1:4: not valid YAML: the alias `*x` has no anchor that ends before it");
   EXPECT_EQ(parsed("<<: 1"), "f:1:5: not valid YAML: `<<` takes mappings only");
 }
 
 TEST(Yaml, SeveralDocuments) {
   EXPECT_EQ(parsed(""), "");
   EXPECT_EQ(parsed("---\na: 1\n---\n- 2\n...\n"), "{a:1} --- [2]");
-  EXPECT_EQ(parsed("a: &x 1\n---\nb: *x\n"), "f:3:4: not valid YAML: an alias without its anchor");
+  EXPECT_EQ(parsed("a: &x 1\n---\nb: *x\n"),
+            "f:3:4: not valid YAML: the alias `*x` has no anchor that ends before it");
 }
 
 TEST(Yaml, PlacesAreBytes) {
@@ -94,10 +96,13 @@ TEST(Yaml, ErrorsNameThePlace) {
   const std::pair<const char*, const char*> cases[] = {
       {"a: 1\na: 2", "f:2:1: not valid YAML: the key `a` stands here a second time"},
       {"? [a]\n: 1", "f:1:3: not valid YAML: a key must be a text"},
-      {"a: [1", "f:1:6: not valid YAML: did not find expected ',' or ']'"},
-      {"a: 'x", "f:1:6: not valid YAML: found unexpected end of stream"},
-      {"a:\n\t- b", "f:2:1: not valid YAML: found character that cannot start any token"},
-      {"a: b: c", "f:1:5: not valid YAML: mapping values are not allowed in this context"},
+      {"a: [1",
+       "f:1:4: not valid YAML: a `[` is not closed, or a comma or quote is missing after it"},
+      {"a: 'x", "f:1:4: not valid YAML: a string without its closing quote"},
+      {"a:\n\t- b", "f:2:1: not valid YAML: a tab in the indentation; use blanks"},
+      {"a: b: c",
+       "f:1:5: not valid YAML: a colon cannot stand here; check the indentation, or put the text "
+       "in quotes"},
       {"a: \xFF", "f:1:4: not valid YAML: invalid leading UTF-8 octet"},
   };
   for (const auto& [text, expected] : cases)

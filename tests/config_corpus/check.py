@@ -1,0 +1,127 @@
+# tests/config_corpus/check.py — holds verify-config against messages.txt, and each message against what a
+# user needs: the place, the key, and what to do.
+import difflib
+import os
+import re
+import sys
+import tempfile
+import unittest
+
+import corpus
+
+MIRRORD = os.environ["MIRRORD"]
+LONGEST = 700  # characters of one message
+# Their mistake is not at a place inside them.
+WITHOUT_PLACE = {"bytes/unknown.ini", "bytes/shop.json5"}
+# Nothing that mirrord knows is spelt like these.
+WITHOUT_NEAREST = {"comment-key.json", "empty-key.json", "key-of-wildcard.json", "nothing-near.json", "pause.json",
+                   "steal-under-feature.json", "very-long-name.json"}
+
+
+def table():
+    with open(corpus.MESSAGES, encoding="utf-8") as file:
+        parts = re.split(r"^== ", file.read(), flags=re.MULTILINE)[1:]
+    return {part.split("\n", 1)[0]: "== " + part for part in parts}
+
+
+class Corpus(unittest.TestCase):
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.names = corpus.names()
+        cls.documents = {name: corpus.verdict(MIRRORD, name) for name in cls.names}
+
+    def test_there_are_enough(self):
+        wrong = [name for name in self.names if not name.startswith(("right/", "warnings/"))]
+        self.assertGreater(len(wrong), 200)
+        for kind in ("json", "yaml", "toml"):
+            self.assertGreater(sum(name.endswith("." + kind) for name in wrong), 20, kind)
+
+    def test_messages_are_those_of_the_table(self):
+        expected = table()
+        self.assertEqual(self.names, sorted(expected), "tests/config_corpus/regenerate")
+        for name, document in self.documents.items():
+            with self.subTest(name):
+                found = corpus.section(name, document)
+                if found != expected[name]:
+                    self.fail("\n" + "".join(difflib.unified_diff(
+                        expected[name].splitlines(True), found.splitlines(True), "expected", "found")))
+
+    def test_wrong_ones_are_refused_and_right_ones_are_not(self):
+        for name, document in self.documents.items():
+            with self.subTest(name):
+                folder = name.split("/")[0]
+                is_right = folder in ("right", "warnings")
+                self.assertEqual("Success" if is_right else "Fail", document["type"])
+                if is_right:
+                    self.assertEqual(folder == "warnings", bool(document["warnings"]))
+                else:
+                    self.assertTrue(document["errors"])
+
+    def test_errors_name_file_line_and_column(self):
+        for name, document in self.documents.items():
+            with open(os.path.join(corpus.FOLDER, name), "rb") as file:
+                lines = file.read().split(b"\n")
+            for error in corpus.errors(document):
+                with self.subTest(name, error=error):
+                    self.assertTrue(error.startswith(name + ":"), error)
+                    if name in WITHOUT_PLACE:
+                        continue
+                    place = re.match(r":(\d+):(\d+): ", error[len(name):])
+                    self.assertTrue(place, error)
+                    line, column = int(place[1]), int(place[2])
+                    self.assertLessEqual(line, len(lines))
+                    self.assertLessEqual(column, len(lines[line - 1]) + 1)
+
+    def test_errors_about_keys_name_them_and_the_nearest(self):
+        for name, document in self.documents.items():
+            folder, base = name.split("/")
+            for error in corpus.errors(document):
+                with self.subTest(name, error=error):
+                    if folder in ("keys", "types", "values", "conflicts"):
+                        self.assertRegex(error, r"^[^ ]+:\d+:\d+: `[^`]+`")
+                    if folder == "keys":
+                        self.assertIn("unknown key", error)
+                        self.assertEqual(base not in WITHOUT_NEAREST, "Did you mean `" in error)
+
+    def test_messages_are_short_and_can_be_shown_anywhere(self):
+        for name, document in self.documents.items():
+            for text in list(corpus.errors(document)) + document.get("warnings", []):
+                with self.subTest(name, text=text):
+                    self.assertLess(len(text), LONGEST)
+                    self.assertTrue(text.isprintable(), repr(text))
+                    self.assertNotIn(corpus.FOLDER, text)
+                    self.assertNotIn("verify-config", text, "the user runs it already")
+
+    def test_files_that_cannot_be_in_a_repository(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(os.path.join(folder, "folder.json"))
+            with open(os.path.join(folder, "huge.json"), "wb") as file:
+                file.write(b'{"target": "pod/shop", "key": "' + b"x" * (5 << 20) + b'"}')
+            with open(os.path.join(folder, "locked.json"), "wb") as file:
+                file.write(b"{}")
+            os.chmod(os.path.join(folder, "locked.json"), 0)
+            os.symlink("loop.json", os.path.join(folder, "loop.json"))
+            expected = {
+                "folder.json": "reading `folder.json`: Is a directory (Name a file in the directory.)",
+                "huge.json": "reading `huge.json`: it has more than 4194304 bytes (Check that it is the right file.)",
+                "loop.json": "reading `loop.json`: Too many levels of symbolic links (Check the path and its "
+                             "permissions.)",
+                "missing.json": "reading `missing.json`: No such file or directory (Check the path and its "
+                                "permissions.)",
+            }
+            if os.geteuid() != 0:  # root may read it
+                expected["locked.json"] = "reading `locked.json`: Permission denied (Check the path and its permissions.)"
+            for name, text in expected.items():
+                with self.subTest(name):
+                    self.assertEqual([text], list(corpus.errors(corpus.verdict(MIRRORD, name, folder))))
+
+    def test_standard_input_is_named_so(self):
+        document = corpus.verdict(MIRRORD, "-", stdin=b'{\n "tagret": 1}')
+        self.assertEqual(["standard input:2:2: `tagret`: unknown key (Did you mean `target`?)"],
+                         list(corpus.errors(document)))
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())
