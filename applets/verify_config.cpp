@@ -6,6 +6,7 @@
 
 #include "applets/applet.h"
 #include "applets/config/load.h"
+#include "applets/config/target.h"
 #include "applets/exec.h"
 #include "applets/json_text.h"
 
@@ -15,6 +16,8 @@ namespace {
 constexpr Flag kFlags[] = {
     {"ide", 0, Takes::kNothing, "", "", "",
      "an editor may still choose a target: its absence is no conflict"},
+    {"resolved", 0, Takes::kNothing, "", "", "",
+     "add the whole configuration as it is used, secrets too (`resolved_config`)"},
 };
 
 std::string json_list(const std::vector<std::string>& texts) {
@@ -22,34 +25,6 @@ std::string json_list(const std::vector<std::string>& texts) {
   for (const std::string& text : texts)
     out += (out.empty() ? "" : ",") + json_quoted(text);
   return "[" + out + "]";
-}
-
-// The target in the form that editor plugins know: {"deployment":"x","container":null}.
-std::string target_json(const config::Target& target) {
-  switch (target.kind) {
-    case config::TargetKind::kTargetless:
-      return target.is_explicit ? "\"targetless\"" : "null";
-    case config::TargetKind::kDemo:
-      return "\"demo\"";
-    case config::TargetKind::kProcess:
-      return "{\"process\":" + std::to_string(target.pid) + "}";
-    case config::TargetKind::kContainer:
-      return "{\"container\":" + json_quoted(target.name) + "}";
-    case config::TargetKind::kAddress:
-      return "{\"address\":" + json_quoted(target.address) + "}";
-    case config::TargetKind::kKubernetes:
-      break;
-  }
-  const k8s::TargetPath& path = target.path;
-  const std::string container = path.container.empty() ? "null" : json_quoted(path.container);
-  const k8s::KindInfo* kind = k8s::find_kind(path.kind);
-  if (kind != nullptr)
-    return "{" + json_quoted(kind->object_key) + ":" + json_quoted(path.name) +
-           ",\"container\":" + container + "}";
-  std::string labels;
-  for (const auto& [key, value] : path.labels)
-    labels += (labels.empty() ? "" : ",") + json_quoted(key) + ":" + json_quoted(value);
-  return "{\"labels\":{" + labels + "},\"container\":" + container + "}";
 }
 
 // In the original's order; copying the target needs one that has a pod to copy.
@@ -65,12 +40,14 @@ std::vector<std::string> compatible_types(const config::CopyTarget& copy) {
   return types;
 }
 
-std::string success_json(const config::ResolvedConfig& config) {
+// `resolved` is empty, or the whole configuration.
+std::string success_json(const config::ResolvedConfig& config, const std::string& resolved) {
   const std::string& name_space = config.target.name_space;
-  return R"({"type":"Success","config":{"path":)" + target_json(config.target) +
+  return R"({"type":"Success","config":{"path":)" + config::target_json(config.target) +
          ",\"namespace\":" + (name_space.empty() ? "null" : json_quoted(name_space)) +
          "},\"warnings\":" + json_list(config.warnings) +
-         ",\"compatible_target_types\":" + json_list(compatible_types(config.copy_target)) + "}";
+         ",\"compatible_target_types\":" + json_list(compatible_types(config.copy_target)) +
+         (resolved.empty() ? "" : ",\"resolved_config\":" + resolved) + "}";
 }
 
 std::string failure_json(const std::vector<Error>& errors) {
@@ -87,7 +64,7 @@ std::vector<Command> verify_config_commands() {
   return {{
       .name = "verify-config",
       .purpose = "Checks a configuration file and prints the result as JSON.",
-      .usages = {"[--ide] PATH"},
+      .usages = {"[--ide] [--resolved] PATH"},
       .flags = {{"Flags", kFlags}},
       .examples = {{"mirrord verify-config .mirrord/mirrord.json", ""}},
       .notes = "The exit status is 0 also for a file with errors: the document says so (\"type\": "
@@ -109,8 +86,12 @@ int verify_config_main(int argc, char** argv) {
   config::LoadRequest request;
   request.file = line->words[0];
   request.is_target_final = !line->has("ide");
-  const auto config = config::load(request);
-  std::puts(json_indented(config ? success_json(*config) : failure_json(config.error())).c_str());
+  auto loaded = config::load_whole(request);
+  if (loaded && !line->has("resolved"))
+    loaded->json.clear();
+  std::puts(json_indented(loaded ? success_json(loaded->config, loaded->json)
+                                 : failure_json(loaded.error()))
+                .c_str());
   return 0;
 }
 

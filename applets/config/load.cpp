@@ -9,6 +9,7 @@
 
 #include "applets/config/check.h"
 #include "applets/config/resolve.h"
+#include "applets/config/resolved_json.h"
 #include "applets/config/show.h"
 #include "applets/config/text_file.h"
 #include "applets/config/toml.h"
@@ -142,6 +143,15 @@ class Loader {
     return config;
   }
 
+  std::expected<WholeConfig, std::vector<Error>> whole() {
+    auto config = run();
+    if (!config)
+      return std::unexpected(std::move(config.error()));
+    Values values(request_, has_file_ ? &file_ : nullptr, errors_);
+    std::string json = resolved_json(*config, values, request_.environment);
+    return WholeConfig{std::move(*config), std::move(json)};
+  }
+
   std::expected<std::vector<ShownValue>, std::vector<Error>> show() {
     if (auto config = run(); !config)
       return std::unexpected(std::move(config.error()));
@@ -205,6 +215,10 @@ std::optional<std::string> process_environment(std::string_view name) {
 
 std::expected<ResolvedConfig, std::vector<Error>> load(const LoadRequest& request) {
   return Loader(request).run();
+}
+
+std::expected<WholeConfig, std::vector<Error>> load_whole(const LoadRequest& request) {
+  return Loader(request).whole();
 }
 
 std::expected<std::vector<ShownValue>, std::vector<Error>> show(const LoadRequest& request) {

@@ -32,4 +32,11 @@ struct LoadRequest {
 // reported at once, in the order of the file.
 std::expected<ResolvedConfig, std::vector<Error>> load(const LoadRequest& request);
 
+// The same, with every key's value (resolved_json.h).
+struct WholeConfig {
+  ResolvedConfig config;
+  std::string json;
+};
+std::expected<WholeConfig, std::vector<Error>> load_whole(const LoadRequest& request);
+
 }  // namespace mirrord::config

@@ -2,9 +2,9 @@
 #include "applets/config/show.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
+#include <cstddef>
 
+#include "applets/config/node_json.h"
 #include "applets/json_text.h"
 
 namespace mirrord::config {
@@ -26,11 +26,7 @@ constexpr std::string_view kSecrets[] = {
     "feature.env.override",
     "feature.preview.secret_mounts.payload",
 };
-constexpr std::string_view kHidden = "***";
-
-// The names on the way to a value, as in the table of keys; `[]` of a list is no name.
-using Names = std::vector<std::string_view>;
-
+// As the table of keys has them; `[]` of a list is no name.
 Names names_of(std::string_view path) {
   Names names;
   while (!path.empty()) {
@@ -54,64 +50,12 @@ bool hides(const Names& names, bool below = false) {
   });
 }
 
-bool is_json(std::string_view text) {
-  return parse_json(text, "").has_value();
-}
-
-// `names` is as it was when this returns.
-std::string json_of(const Node& node, Names& names) {
-  switch (node.type) {
-    case Node::Type::kNull:
-      return "null";
-    case Node::Type::kArray: {
-      std::string text = "[";
-      for (const Node& item : node.items)
-        text += (text.size() > 1 ? "," : "") + json_of(item, names);
-      return text + "]";
-    }
-    case Node::Type::kObject: {
-      std::string text = "{";
-      for (const Node::Member& member : node.members) {
-        names.push_back(member.key);
-        text += (text.size() > 1 ? "," : "") + json_quoted(member.key) + ":" +
-                json_of(member.value, names);
-        names.pop_back();
-      }
-      return text + "}";
-    }
-    default:
-      break;
-  }
-  if (hides(names))
-    return json_quoted(kHidden);
-  if (node.type == Node::Type::kBool)
-    return node.boolean ? "true" : "false";
-  // YAML and TOML have numbers that are none in JSON.
-  return node.type == Node::Type::kNumber && is_json(node.text) ? node.text
-                                                                : json_quoted(node.text);
-}
-
-bool has_alternative(std::string_view types, std::string_view wanted) {
-  return (" " + std::string(types) + " ").find(" " + std::string(wanted) + " ") !=
-         std::string::npos;
-}
-
-bool is_number_type(std::string_view types) {
-  return std::ranges::any_of(std::array{"u16", "u32", "u64", "i32", "i64"},
-                             [&](std::string_view type) { return has_alternative(types, type); });
-}
-
 }  // namespace
 
 std::string shown_text(const Key& key, std::string_view text) {
   if (hides(names_of(key.path), true))
     return json_quoted(kHidden);
-  if (has_alternative(key.type, "bool") && (text == "true" || text == "false"))
-    return std::string(text);
-  uint64_t number = 0;
-  if (is_number_type(key.type) && parse_unsigned(text, UINT64_MAX, number))
-    return std::to_string(number);
-  return json_quoted(text);
+  return text_json(key.type, text);
 }
 
 std::vector<ShownValue> shown_values(const Values& values, const File* file) {
@@ -128,8 +72,8 @@ std::vector<ShownValue> shown_values(const Values& values, const File* file) {
     const Node* node = values.node(key.path);
     // An object speaks by its members; a shorter form for itself.
     if (node != nullptr && !(is_parent && node->type == Node::Type::kObject)) {
-      Names names = names_of(key.path);
-      shown.push_back({key.path, json_of(*node, names),
+      const auto is_hidden = [](const Names& names) { return hides(names); };
+      shown.push_back({key.path, node_json(*node, is_hidden, names_of(key.path)),
                        file->name + ":" + position_text(file->text, node->offset), false});
     } else if (node == nullptr && !is_parent && !key.default_text.empty() &&
                (key.marks & (kOperator | kDeprecated)) == 0) {

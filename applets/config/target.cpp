@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "applets/json_text.h"
 #include "k8s/target_path.h"
 #include "net/spelling.h"
 
@@ -83,6 +84,33 @@ Result<Target> parse_target(std::string_view text) {
   target.name = k8s::to_text(*path);
   target.path = std::move(*path);
   return target;
+}
+
+std::string target_json(const Target& target) {
+  switch (target.kind) {
+    case TargetKind::kTargetless:
+      return target.is_explicit ? "\"targetless\"" : "null";
+    case TargetKind::kDemo:
+      return "\"demo\"";
+    case TargetKind::kProcess:
+      return "{\"process\":" + std::to_string(target.pid) + "}";
+    case TargetKind::kContainer:
+      return "{\"container\":" + json_quoted(target.name) + "}";
+    case TargetKind::kAddress:
+      return "{\"address\":" + json_quoted(target.address) + "}";
+    case TargetKind::kKubernetes:
+      break;
+  }
+  const k8s::TargetPath& path = target.path;
+  const std::string container = path.container.empty() ? "null" : json_quoted(path.container);
+  const k8s::KindInfo* kind = k8s::find_kind(path.kind);
+  if (kind != nullptr)
+    return "{" + json_quoted(kind->object_key) + ":" + json_quoted(path.name) +
+           ",\"container\":" + container + "}";
+  std::string labels;
+  for (const auto& [key, value] : path.labels)
+    labels += (labels.empty() ? "" : ",") + json_quoted(key) + ":" + json_quoted(value);
+  return "{\"labels\":{" + labels + "},\"container\":" + container + "}";
 }
 
 Error kubernetes_missing(const Target& target) {

@@ -156,6 +156,9 @@ void check_rest(Values& values, std::vector<std::string>& warnings) {
         key.path.starts_with("feature.network.incoming.https_delivery") ||
         key.path.find_first_of("[{") != std::string_view::npos || values.node(key.path) == nullptr)
       continue;
+    const Node& node = *values.node(key.path);
+    if ((key.marks & kOperator) != 0 && node.type == Node::Type::kBool && !node.boolean)
+      continue;  // switched off, as it is anyway
     const std::string_view parent = key.path.substr(0, key.path.rfind('.'));
     if (const Key* above = find_key(parent);
         parent != key.path && above != nullptr && above->marks == key.marks)

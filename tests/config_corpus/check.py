@@ -1,6 +1,7 @@
 # tests/config_corpus/check.py — holds verify-config against messages.txt, and each message against what a
 # user needs: the place, the key, and what to do.
 import difflib
+import json
 import os
 import re
 import sys
@@ -93,6 +94,44 @@ class Corpus(unittest.TestCase):
                     self.assertTrue(text.isprintable(), repr(text))
                     self.assertNotIn(corpus.FOLDER, text)
                     self.assertNotIn("verify-config", text, "the user runs it already")
+
+    def test_resolved_documents_are_those_of_the_files(self):
+        for name in corpus.RESOLVED:
+            with self.subTest(name):
+                document, path = corpus.resolved(MIRRORD, name)
+                with open(path, "rb") as file:
+                    self.assertEqual(file.read().decode(), document.decode())
+        self.assertEqual(len(corpus.RESOLVED), len(os.listdir(os.path.join(corpus.FOLDER, "resolved"))))
+
+    def test_resolved_documents_have_every_key(self):
+        with open(os.path.join(os.path.dirname(corpus.FOLDER), "vectors", "config-keys.json"), encoding="utf-8") as file:
+            paths = [key["path"] for key in json.load(file)]
+        document = json.loads(corpus.resolved(MIRRORD, "right/shop.json")[0])["resolved_config"]
+        for path in paths:
+            if re.search(r"[\[{]", path) or path.startswith(("target.", "agent.image.")):
+                continue
+            with self.subTest(path):
+                value = document
+                for name in path.split("."):
+                    self.assertIn(name, value)
+                    value = value[name]
+                    if value is None or (name == "filter" and "local" in value):  # has its one list
+                        break
+
+    def test_resolved_values_come_from_the_environment_first(self):
+        env = {"MIRRORD_AGENT_TTL": "7", "MIRRORD_TCP_OUTGOING": "false", "MIRRORD_FILE_MODE": "local",
+               "MIRRORD_HTTP_FILTER_PORTS": "80;81", "MIRRORD_SKIP_PROCESSES": "make;git", "MIRRORD_KEY": "{{x}}",
+               "MIRRORD_IMPERSONATED_TARGET": "pod/other/container/web", "MIRRORD_ENABLE_IPV6": "false",
+               "MIRRORD_AGENT_IMAGE": "agent:1", "MIRRORD_OVERRIDE_ENV_VARS_EXCLUDE": "A;B"}
+        found = json.loads(corpus.printed(MIRRORD, "--resolved", "right/shop.json", env=env))["resolved_config"]
+        network = found["feature"]["network"]
+        self.assertEqual(
+            [7, False, "local", [80, 81], ["make", "git"], "{{x}}", {"pod": "other", "container": "web"}, False, "agent:1",
+             ["A", "B"]],
+            [found["agent"]["ttl"], network["outgoing"]["tcp"], found["feature"]["fs"]["mode"],
+             network["incoming"]["http_filter"]["ports"], found["skip_processes"], found["key"], found["target"]["path"],
+             network["ipv6"], found["agent"]["image"], found["feature"]["env"]["exclude"]])
+        self.assertNotIn("resolved_config", self.documents["right/shop.json"])
 
     def test_files_that_cannot_be_in_a_repository(self):
         with tempfile.TemporaryDirectory() as folder:
