@@ -405,6 +405,14 @@ consteval std::string_view last_name() {
   return text.substr(text.find_last_of(".:") + 1);
 }
 
+// The name alone: a view into the function's signature would keep all of that in the executable.
+template <auto P>
+inline constexpr auto kLastName = [] {
+  std::array<char, last_name<P>().size()> name{};
+  std::ranges::copy(last_name<P>(), name.begin());
+  return name;
+}();
+
 template <class T>
 inline constexpr auto kAddresses = with_fields(fake<T>.v, [](const auto&... field) {
   return std::tuple{Address<std::remove_cvref_t<decltype(field)>>{&field}...};
@@ -413,7 +421,9 @@ inline constexpr auto kAddresses = with_fields(fake<T>.v, [](const auto&... fiel
 template <class T>
 consteval auto field_names() {
   return []<std::size_t... I>(std::index_sequence<I...>) {
-    return std::array<std::string_view, sizeof...(I)>{last_name<std::get<I>(kAddresses<T>)>()...};
+    return std::array<std::string_view, sizeof...(I)>{
+        std::string_view(kLastName<std::get<I>(kAddresses<T>)>.data(),
+                         kLastName<std::get<I>(kAddresses<T>)>.size())...};
   }(std::make_index_sequence<count_fields<T>()>());
 }
 #if defined(__clang__)
@@ -429,12 +439,20 @@ consteval std::string_view type_name() {
   return text.substr(std::min(text.rfind(':', text.find('<')) + 1, text.size()));
 }
 
+template <class T>
+inline constexpr auto kTypeText = [] {
+  std::array<char, type_name<T>().size()> name{};
+  std::ranges::copy(type_name<T>(), name.begin());
+  return name;
+}();
+
 }  // namespace detail
 
 template <class T>
 inline constexpr auto kFieldNames = detail::field_names<T>();
 template <class T>
-inline constexpr std::string_view kTypeName = detail::type_name<T>();
+inline constexpr std::string_view kTypeName{detail::kTypeText<T>.data(),
+                                            detail::kTypeText<T>.size()};
 
 // The fields of a wire struct as a tuple of references.
 template <class T>

@@ -29,9 +29,4 @@ using RemoteEnvironment = std::map<std::string, std::string>;
 Status write_outcome(const std::string& directory, const Result<RemoteEnvironment>& outcome);
 Result<RemoteEnvironment> read_outcome(const std::string& directory);
 
-// The whole file, at most 64 MiB.
-Result<std::string> read_whole(const std::string& path);
-// In a new file of mode 0600.
-Status write_whole(const std::string& path, std::string_view text);
-
 }  // namespace mirrord::container

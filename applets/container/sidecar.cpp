@@ -11,7 +11,6 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <utility>
 
 #include "applets/child_environment.h"
@@ -23,6 +22,7 @@
 #include "applets/session_start.h"
 #include "applets/target_source.h"
 #include "k8s/command.h"
+#include "net/file.h"
 
 namespace mirrord::container {
 namespace {
@@ -32,6 +32,7 @@ using std::chrono::seconds;
 
 constexpr milliseconds kToolLimit{60'000};
 constexpr milliseconds kLastWords{500};
+constexpr std::size_t kLargestHook = 16 << 20;
 
 milliseconds bounded(std::uint64_t value) {
   return seconds(static_cast<std::int64_t>(std::min<std::uint64_t>(value, 1'000'000)));
@@ -99,9 +100,8 @@ Sidecar::~Sidecar() {
   if (streams_)
     streams_->finish(kLastWords);
   streams_.reset();
-  std::error_code ignored;
   if (!directory_.empty())
-    std::filesystem::remove_all(directory_, ignored);
+    net::remove_tree(directory_);
 }
 
 Status Sidecar::start() {
@@ -139,9 +139,9 @@ Status Sidecar::make_directories() {
       return fail_system("make the directory " + path, errno);
   }
   MIRRORD_TRY(hook, provide_hook());
-  MIRRORD_TRY(bytes, read_whole(hook));
+  MIRRORD_TRY(bytes, net::read_file(hook, kLargestHook));
   const std::string copy = share + "/" + kHookName;
-  MIRRORD_CHECK_STATUS(write_whole(copy, bytes));
+  MIRRORD_CHECK_STATUS(net::write_private_file(copy, bytes));
   if (chmod(copy.c_str(), 0755) != 0)
     return fail_system("let all users read " + copy, errno);
   return write_request(directory_ + "/private", load_, config_.key);
@@ -156,7 +156,7 @@ Status Sidecar::provide_image() {
   if (run_tool({runtime_, "image", "inspect", image_}, "look for an image"))
     return {};
   const std::string archive = directory_ + "/private/image.tar";
-  MIRRORD_CHECK_STATUS(write_whole(archive, empty_image_archive()));
+  MIRRORD_CHECK_STATUS(net::write_private_file(archive, empty_image_archive()));
   const Status loaded = run_tool({runtime_, "load", "--input", archive}, "load the proxy's image");
   unlink(archive.c_str());
   return loaded;

@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <string_view>
 
 #include "net/fd.h"
+#include "net/file.h"
 #include "proto/local.h"
 
 namespace mirrord::intproxy {
@@ -100,8 +100,7 @@ void remove_stale_sessions(const std::string& directory) {
       continue;
     }
     if (is_left_by_container(path)) {
-      std::error_code ignored;
-      std::filesystem::remove_all(path, ignored);
+      net::remove_tree(path);
     } else if (is_stale(path)) {
       remove_session_directory(path);
     }

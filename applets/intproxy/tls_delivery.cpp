@@ -2,12 +2,11 @@
 #include "applets/intproxy/tls_delivery.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <utility>
 #include <vector>
 
+#include "net/file.h"
 #include "net/tls_context.h"
 
 namespace mirrord::intproxy {
@@ -17,11 +16,8 @@ constexpr const char* kKey = "feature.network.incoming.tls_delivery";
 constexpr std::size_t kMaxPem = 1 << 20;
 constexpr std::string_view kBegin = "-----BEGIN CERTIFICATE-----";
 
-std::string read_pem(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(kMaxPem, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+std::string read_pem(const std::string& path) {
+  const std::string text = net::read_file(path, kMaxPem).value_or("");
   return text.find(kBegin) == std::string::npos ? std::string() : text + "\n";
 }
 
@@ -34,16 +30,9 @@ std::unexpected<Error> wrong(const std::string& key, const std::string& path,
 Result<std::string> read_roots(const std::vector<std::string>& paths) {
   std::string all;
   for (const std::string& path : paths) {
-    std::error_code error;
-    std::string found;
-    if (std::filesystem::is_directory(path, error)) {
-      for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-        if (entry.is_regular_file(error))
-          found += read_pem(entry.path());
-      }
-    } else {
-      found = read_pem(path);
-    }
+    std::string found = read_pem(path);
+    for (const std::string& file : net::files_in(path))
+      found += read_pem(file);
     if (found.empty())
       return wrong("trust_roots", path, "no certificate can be read there");
     all += found;

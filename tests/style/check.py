@@ -23,6 +23,8 @@ BANNED_CALLS = re.compile(
     r"uv_getaddrinfo|uv_getnameinfo|uv_os_get_passwd|dlopen)\s*\(")
 
 BANNED_HEADERS = ("iostream", "sstream", "regex", "locale", "format")
+# They bring the locales of the standard library into the executable.
+BANNED_IN_PROGRAM = ("fstream", "filesystem")
 
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 90
@@ -130,7 +132,8 @@ def check_banned(name, text):
         return
     for number, line in enumerate(text.splitlines(), 1):
         match = re.match(r"\s*#\s*include\s*<(\w+)>", line)
-        if match and match.group(1) in BANNED_HEADERS:
+        is_program = name.startswith(("applets/", "hook/", "k8s/", "net/", "proto/"))
+        if match and (match.group(1) in BANNED_HEADERS or is_program and match.group(1) in BANNED_IN_PROGRAM):
             yield number, f"<{match.group(1)}> is not used here: it doubles the program"
     if name.startswith(("applets/", "net/", "k8s/")):
         for number, line in enumerate(without_comments_and_strings(text).splitlines(), 1):

@@ -1,0 +1,25 @@
+// net/file.h — whole files and trees of them, with bounds.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/error.h"
+
+namespace mirrord::net {
+
+// All bytes of a file; an error (kConfig) if it is longer than `limit`.
+Result<std::string> read_file(const std::string& path, std::size_t limit);
+
+// A new file of mode 0600, or the contents of one that is there. Follows no symbolic link.
+Status write_private_file(const std::string& path, std::string_view text);
+
+// Paths of the directory's regular files (links to them too), sorted; empty if it is no directory that can be read.
+std::vector<std::string> files_in(const std::string& directory);
+
+// The directory and all below it, as far as it can be removed. Follows no symbolic link, enters no mount.
+void remove_tree(const std::string& directory);
+
+}  // namespace mirrord::net
