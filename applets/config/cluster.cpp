@@ -87,7 +87,7 @@ std::vector<std::string> pull_secrets(Values& values) {
   std::vector<std::string> names;
   if (const Node* node = values.node("agent.image_pull_secrets"); node != nullptr) {
     for (const Node& item : node->items) {
-      if (const Node* name = item.member("name"); name != nullptr)
+      if (const Node* name = item.set_member("name"); name != nullptr)
         names.push_back(name->text);
     }
   }

@@ -51,6 +51,7 @@ enum class FileMode { kLocal, kLocalWithOverrides, kRead, kWrite };
 
 struct FileRules {
   FileMode mode = FileMode::kRead;
+  FileMode chosen_mode = FileMode::kRead;  // before the lack of a target changed it
   std::vector<std::string> read_write, read_only, local, not_found;  // patterns
   StringPairs mapping;                                               // pattern -> replacement
   uint64_t readonly_buffer = 128'000;                                // bytes; 0 = off

@@ -143,7 +143,7 @@ class Resolver {
     bool is_good = true;
     for (const auto& [name, target] :
          {std::pair{"query", &json.query}, std::pair{"matches", &json.matches}}) {
-      const Node* part = node.member(name);
+      const Node* part = node.set_member(name);
       if (part == nullptr) {
         values_.error_at(node, path, std::string("needs `") + name + "`",
                          R"(Write {"body": "json", "query": "$.a.b", "matches": "^x$"}.)");
@@ -177,13 +177,13 @@ class Resolver {
 
   // {"header": …}, {"path": …}, {"method": …}, {"query": …} (jq), or a body filter.
   std::optional<HttpFilter> part(const Node& node, const std::string& path_of_part) {
-    if (node.member("body") != nullptr || node.member("matches") != nullptr)
+    if (node.set_member("body") != nullptr || node.set_member("matches") != nullptr)
       return body(node, path_of_part);
     constexpr Kind kParts[] = {
         {"header", header}, {"path", path}, {"method", method}, {"query", jq}};
     if (node.members.size() == 1) {
       for (const auto& [name, make] : kParts) {
-        if (const Node* value = node.member(name)) {
+        if (const Node* value = node.set_member(name)) {
           const Text text{value->text, path_of_part + "." + std::string(name), value};
           return checked(text, make(text, *this));
         }

@@ -347,6 +347,11 @@ const Node* Node::member(std::string_view key) const {
   return found == members.end() ? nullptr : &found->value;
 }
 
+const Node* Node::set_member(std::string_view key) const {
+  const Node* found = member(key);
+  return found != nullptr && found->type != Type::kNull ? found : nullptr;
+}
+
 std::string_view Node::type_name() const {
   switch (type) {
     case Type::kNull:

@@ -22,6 +22,7 @@ struct Node {
   std::size_t offset = 0;       // where it starts in the text
 
   const Node* member(std::string_view key) const;
+  const Node* set_member(std::string_view key) const;  // null is like nothing
   std::string_view type_name() const;
 };
 

@@ -24,28 +24,29 @@ std::string label_text(const Node& labels) {
 
 // A target object as the text of the same target; empty: none is named.
 std::string target_object_text(const Node& node, Values& values) {
+  const std::string place = &node == values.node("target") ? "target." : "target.path.";
   std::string text;
   for (const k8s::KindInfo& kind : k8s::target_kinds()) {
-    const Node* name = node.member(kind.object_key);
+    const Node* name = node.set_member(kind.object_key);
     if (name == nullptr)
       continue;
     if (!text.empty())
-      values.error_at(*name, "target." + std::string(kind.object_key),
+      values.error_at(*name, place + std::string(kind.object_key),
                       "a second target beside `" + text + "`", "Keep one of them.");
     text = std::string(kind.word) + "/" + name->text;
   }
-  if (const Node* labels = node.member("labels"); labels != nullptr) {
+  if (const Node* labels = node.set_member("labels"); labels != nullptr) {
     if (!text.empty())
-      values.error_at(*labels, "target.labels", "a second target beside `" + text + "`",
+      values.error_at(*labels, place + "labels", "a second target beside `" + text + "`",
                       "Keep one of them.");
     else if (labels->members.empty())
-      values.error_at(*labels, "target.labels", "has no label", "Write {\"app\": \"shop\"}.");
+      values.error_at(*labels, place + "labels", "has no label", "Write {\"app\": \"shop\"}.");
     else
       text = label_text(*labels);
   }
-  const Node* container = node.member("container");
+  const Node* container = node.set_member("container");
   if (container != nullptr && text.empty())
-    values.error_at(*container, "target.container", "names a container of no target",
+    values.error_at(*container, place + "container", "names a container of no target",
                     "Add a key such as \"pod\": \"NAME\" beside it.");
   return container != nullptr && !text.empty() ? text + "/container/" + container->text : text;
 }
@@ -195,6 +196,7 @@ FileMode resolve_file_mode(Values& values) {
 FileRules resolve_files(Values& values) {
   FileRules rules;
   rules.mode = resolve_file_mode(values);
+  rules.chosen_mode = rules.mode;
   rules.read_write = values.list("feature.fs.read_write");
   rules.read_only = values.list("feature.fs.read_only");
   rules.local = values.list("feature.fs.local");
@@ -243,7 +245,7 @@ void resolve_mode(Values& values, IncomingRules& rules) {
   const Node* node = values.node("feature.network.incoming");
   const Node* network = values.node("feature.network");
   if (node != nullptr && node->type == Node::Type::kObject)
-    node = node->member("mode");
+    node = node->set_member("mode");
   if (node != nullptr) {
     rules.is_explicit = true;
     if (node->type == Node::Type::kString)

@@ -116,7 +116,7 @@ std::map<std::string_view, std::string> computed(const ResolvedConfig& config) {
       {"feature.copy_target.scale_down", truth(config.copy_target.scales_down)},
       {"feature.env.unset", texts_json(config.environment.unset)},
       {"feature.fs.mapping", map_json(config.files.mapping)},
-      {"feature.fs.mode", json_quoted(mode_word(config.files.mode))},
+      {"feature.fs.mode", json_quoted(mode_word(config.files.chosen_mode))},
       {"feature.network.dns.enabled", truth(network.dns)},
       {"feature.network.dns.filter", filter_json(network.dns_filter)},
       {"feature.network.incoming.ignore_localhost", truth(network.incoming.ignore_localhost)},

@@ -143,7 +143,13 @@ void check_rest(Values& values, std::vector<std::string>& warnings) {
   if (longest == 0)
     values.error("startup_retry.max_ms", "must be above 0",
                  "Set `startup_retry.max_retries` to 0 for no retries.");
-  else if (const uint64_t shortest = values.number("startup_retry.min_ms"); shortest > longest)
+  else if (const uint64_t shortest = values.number("startup_retry.min_ms");
+           shortest > longest && values.node("startup_retry.min_ms") == nullptr)
+    values.error("startup_retry.max_ms",
+                 std::to_string(longest) + " is below `startup_retry.min_ms`, which is " +
+                     std::to_string(shortest) + " unless you set it",
+                 "Set that one too, or raise this one.");
+  else if (shortest > longest)
     values.error("startup_retry.min_ms",
                  std::to_string(shortest) + " is above `startup_retry.max_ms`, which is " +
                      std::to_string(longest),

@@ -118,6 +118,32 @@ class Corpus(unittest.TestCase):
                     if value is None or (name == "filter" and "local" in value):  # has its one list
                         break
 
+    def test_every_variable_sets_its_key(self):
+        samples = [("string[]", "a;b", ["a", "b"]), ("u16[]", "7;8", [7, 8]), ("bool", "true", True), ("bool", "false", False),
+                   ("u16", "7", 7), ("u32", "7", 7), ("u64", "7", 7), ("i32", "7", 7), ("path", "/x", "/x"), ("string", "x", "x")]
+        words = {"MIRRORD_FILE_MODE": "write", "MIRRORD_AGENT_TCP_STEAL_TRAFFIC": "off",
+                 "MIRRORD_OPERATOR_ON_CONCURRENT_STEAL": "override", "MIRRORD_HTTP_HEADER_FILTER_JQ": "true"}
+        with open(os.path.join(os.path.dirname(corpus.FOLDER), "vectors", "config-keys.json"), encoding="utf-8") as file:
+            keys = [key for key in json.load(file) if key["env"]]
+        count = 0
+        for key in keys:
+            if key["path"] in ("target", "target.path", "feature.network.incoming", "operator") or \
+                    key["path"].startswith("agent.image."):  # of other forms; the operator is not there
+                continue
+            kinds = [sample for sample in samples if sample[0] in key["type"].split(" | ")]
+            for _, text, value in [sample for sample in kinds if sample[0] == kinds[0][0]]:
+                text, value = (words[key["env"]],) * 2 if key["env"] in words else (text, value)
+                with self.subTest(key["path"], text=text):
+                    found = json.loads(corpus.printed(MIRRORD, "--ide", "--resolved", "right/empty.toml",
+                                                      env={key["env"]: text}))
+                    self.assertEqual("Success", found["type"], found)
+                    found = found["resolved_config"]
+                    for name in key["path"].split("."):
+                        found = found[name]
+                    self.assertEqual(value, found)
+                    count += 1
+        self.assertGreater(count, 60)
+
     def test_resolved_values_come_from_the_environment_first(self):
         env = {"MIRRORD_AGENT_TTL": "7", "MIRRORD_TCP_OUTGOING": "false", "MIRRORD_FILE_MODE": "local",
                "MIRRORD_HTTP_FILTER_PORTS": "80;81", "MIRRORD_SKIP_PROCESSES": "make;git", "MIRRORD_KEY": "{{x}}",

@@ -7,8 +7,8 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 MESSAGES = os.path.join(FOLDER, "messages.txt")
 PREFIX = "Failed to verify mirrord config: "
 # What verify-config --resolved makes of these stands in resolved/.
-RESOLVED = ["right/empty.yaml", "right/shop.json", "right/shop.toml", "right/shop.yaml", "right/short.json",
-            "right/switched-off.yaml", "warnings/split-queues.json"]
+RESOLVED = ["right/empty.yaml", "right/nulls.json", "right/shop.json", "right/shop.toml", "right/shop.yaml",
+            "right/short.json", "right/switched-off.yaml", "right/templates.yaml", "warnings/split-queues.json"]
 # Nothing of the caller's that a configuration could depend on.
 ENVIRONMENT = {"HOME": "/home/jo", "TMPDIR": "/scratch", "MIRRORD_BRANCH_NAME": "main"}
 
