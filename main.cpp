@@ -8,6 +8,7 @@ using enum mirrord::Visibility;
 // clang-format off
 constexpr mirrord::Applet kApplets[] = {
     {"agent",    "run next to a target (started by mirrord itself)",          kHidden, mirrord::agent_main, nullptr},
+    {"ci",       "run a program in the background of a pipeline",             kPublic, mirrord::ci_main, mirrord::ci_commands},
     {"completions", "print a script that completes commands in a shell",      kPublic, mirrord::completions_main, mirrord::completions_commands},
     {"config",   "list the configuration keys, explain what is remote",      kPublic, mirrord::config_main, mirrord::config_commands},
     {"container", "run a local container in the context of a target",         kPublic, mirrord::container_main, mirrord::container_commands},

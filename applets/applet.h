@@ -35,6 +35,7 @@ constexpr bool is_sorted_table(std::span<const Applet> applets) {
 int run_applet(std::span<const Applet> applets, int argc, char** argv);
 
 int agent_main(int argc, char** argv);
+int ci_main(int argc, char** argv);
 int container_ext_main(int argc, char** argv);
 int container_main(int argc, char** argv);
 int container_session_main(int argc, char** argv);
@@ -55,6 +56,7 @@ int wire_main(int argc, char** argv);
 
 std::vector<Command> completions_commands();
 std::vector<Command> config_commands();
+std::vector<Command> ci_commands();
 std::vector<Command> container_commands();
 std::vector<Command> container_ext_commands();
 std::vector<Command> demo_commands();

@@ -146,6 +146,8 @@ Status Execution::start() {
   timings_.mark("environment");
   timings_.print();
   session.release();
+  if (request_.before_program)
+    request_.before_program();
   return std::unexpected(become(program_, request_.command, variables));
 }
 
@@ -178,6 +180,17 @@ config::Environment exec_environment() {
 
 Error run_exec(ExecRequest request, Progress& progress) {
   return Execution(std::move(request), progress).run();
+}
+
+std::expected<ExecRequest, std::vector<Error>> exec_request(const CommandLine& line) {
+  auto config = config::load(load_request(line, exec_environment()));
+  if (!config)
+    return std::unexpected(std::move(config).error());
+  ExecRequest request;
+  request.config = std::move(*config);
+  request.command = line.words;
+  request.timings = line.has("timings");
+  return request;
 }
 
 int report_error(const Error& error) {
@@ -221,15 +234,11 @@ int exec_main(int argc, char** argv) {
   auto line = read_command_line(exec_commands().front(), argc, argv, report_error);
   if (!line)
     return line.error();
-  auto config = config::load(load_request(*line, exec_environment()));
-  if (!config)
-    return report_errors(config.error());
-  ExecRequest request;
-  request.config = std::move(*config);
-  request.command = std::move(line->words);
-  request.timings = line->has("timings");
+  auto request = exec_request(*line);
+  if (!request)
+    return report_errors(request.error());
   Progress progress(progress_mode_from_environment(), "mirrord exec");
-  const Error error = run_exec(std::move(request), progress);
+  const Error error = run_exec(std::move(*request), progress);
   progress.failure();
   return report_error(error);
 }

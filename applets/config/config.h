@@ -140,6 +140,10 @@ struct ContainerOptions {
   std::string platform;
 };
 
+struct CiOptions {
+  std::string output_directory;  // empty: below the temporary directory
+};
+
 struct ResolvedConfig {
   Target target;
   std::string key;  // names the session
@@ -153,6 +157,7 @@ struct ResolvedConfig {
   ProxyOptions proxy;
   CopyTarget copy_target;
   ContainerOptions container;
+  CiOptions ci;
   bool remote_hostname = true;
   bool turbo = true;
   bool use_proxy = true;

@@ -472,6 +472,8 @@ ResolvedConfig resolve(Values& values, const Environment& environment) {
   config.agent_pod = resolve_agent_settings(values);
   config.cluster = resolve_cluster(values, environment);
   config.proxy = resolve_proxy(values);
+  if (values.node("ci.output_dir") != nullptr)
+    config.ci.output_directory = values.text("ci.output_dir");
   config.container = {.cli_image = values.text("container.cli_image"),
                       .cli_extra_args = values.list("container.cli_extra_args"),
                       .keeps_sidecar = values.boolean("container.cli_prevent_cleanup"),

@@ -1,5 +1,7 @@
 // applets/container/command.cpp — `mirrord container`: runs a container as if it were in a target; `mirrord container-ext`:
 // prepares one for an editor, which starts it.
+#include "applets/container/command.h"
+
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -99,7 +101,7 @@ std::vector<std::string> with_environment(const std::vector<container::Variable>
 
 // The user's command, until it ends.
 Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sidecar& sidecar,
-                        Progress& progress) {
+                        Progress& progress, const std::function<void()>& is_ready) {
   container::Child::Environment environment;
   std::vector<std::string> words = {command.runtime};
   words.insert(words.end(), command.verb.begin(), command.verb.end());
@@ -107,6 +109,8 @@ Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sideca
        {with_environment(sidecar.environment(), environment), sidecar.options(), command.rest})
     words.insert(words.end(), part.begin(), part.end());
   progress.success("Ready!");
+  if (is_ready)
+    is_ready();
   std::optional<int> status;
   MIRRORD_TRY(child, container::Child::start(loop, std::move(words), environment,
                                              {.output = {}, .ended = [&](int ended) {
@@ -123,7 +127,8 @@ Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sideca
   return exit_code_of(*status);
 }
 
-Result<int> run_container(const CommandLine& line, Progress& progress) {
+Result<int> run_container(const CommandLine& line, Progress& progress,
+                          const std::function<void()>& is_ready) {
   MIRRORD_CHECK_STATUS(refuse_nested());
   MIRRORD_TRY(command, container::parse_container_command(line.words));
   config::LoadRequest load = load_request(line);
@@ -150,7 +155,7 @@ Result<int> run_container(const CommandLine& line, Progress& progress) {
   }
   if (is_interrupted)
     return fail(ErrorCode::kDisconnected, "interrupted during the start");
-  return run_program(loop, command, sidecar, progress);
+  return run_program(loop, command, sidecar, progress, is_ready);
 }
 
 std::string extension_json(const std::string& runtime, const Sidecar& sidecar) {
@@ -242,8 +247,12 @@ int container_main(int argc, char** argv) {
   const auto line = read_command_line(container_commands().front(), argc, argv, report_error);
   if (!line)
     return line.error();
+  return run_container_command(*line, {});
+}
+
+int run_container_command(const CommandLine& line, const std::function<void()>& is_ready) {
   Progress progress(progress_mode_from_environment(), "mirrord container");
-  const auto code = run_container(*line, progress);
+  const auto code = run_container(line, progress, is_ready);
   if (code)
     return *code;
   progress.failure();
