@@ -18,6 +18,7 @@ constexpr mirrord::Applet kApplets[] = {
     {"demo",     "run a program in a pod made on this machine: no cluster, no root", kPublic, mirrord::demo_main, mirrord::demo_commands},
     {"diagnose", "measure the connection to a target's agent",                kPublic, mirrord::diagnose_main, mirrord::diagnose_commands},
     {"doctor",   "check this machine, the configuration and the cluster",     kPublic, mirrord::doctor_main, mirrord::doctor_commands},
+    {"dump",     "print what comes to ports of a target",                    kPublic, mirrord::dump_main, mirrord::dump_commands},
     {"exec",     "run a program in the context of a target",                  kPublic, mirrord::exec_main, mirrord::exec_commands},
     {"ext",      "start a session for an editor's plugin",                    kHidden, mirrord::ext_main, mirrord::ext_commands},
     {"extension-exec", "the same under its long name",                        kHidden, mirrord::ext_main, mirrord::ext_commands},
