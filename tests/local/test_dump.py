@@ -9,6 +9,7 @@ import time
 import unittest
 
 from support import LocalTest, free_port, python_with, wait_until
+from test_reconnect import CuttingRelay
 
 # Sends hex words, each as a part of its own, and reads the echo before the next.
 CLIENT = r"""
@@ -201,6 +202,29 @@ class Dump(LocalTest):
         _, errors = process.communicate(timeout=20)
         self.assertEqual(1, process.returncode, errors)
         self.assertIn(b"Error: ", errors)
+
+    def test_it_goes_on_after_a_broken_connection(self):
+        port = free_port()
+        agent = subprocess.Popen([self.mirrord, "agent", "-l", str(port), "-t", "60", "process", "--pid",
+                                  str(self.target.pid)], env={**self.env, "MIRRORD_AGENT_RECONNECT_TTL": "20"},
+                                 stdout=subprocess.PIPE)
+        self.started.append(agent)
+        self.assertIn(b"agent ready", agent.stdout.readline())
+        relay = CuttingRelay(port)
+        self.addCleanup(relay.stop)
+        process = self.dump("-p", str(self.port), target=["--agent-address", "127.0.0.1:%d" % relay.port])
+        self.send(b"before".hex())
+        read_until(process, rb"closed")
+        relay.cut()
+        self.assertTrue(wait_until(lambda: relay.accepted == 2, 10), relay.accepted)
+        for line in iter(process.stderr.readline, b""):
+            if b"the agent is back" in line:
+                break
+        time.sleep(1)  # for the subscription, whose answer is told once only
+        self.send(b"after".hex())
+        read_until(process, rb"^after$")
+        self.end(process)
+        self.assertEqual(0, agent.wait(10))
 
     def test_the_end_of_the_target(self):
         process = self.dump("-p", str(self.port))
