@@ -75,6 +75,27 @@ class Incoming(ClusterTest):
         self.assertEqual("served by %s\n" % self.pod_name, self.fetch(self.web, 80))
         self.assertIn(b'"GET / HTTP/1.0" 200', process.stderr.readline())
 
+    def test_dumped_on_the_ports_that_the_pod_declares(self):
+        self.pod_object("declaring", container={"ports": [{"containerPort": 8080}]})
+        address = self.get("Pod", "declaring")["status"]["podIP"]
+        words = [self.mirrord, "dump", "-n", self.namespace, "-t"]
+        done = subprocess.run([*words, "deployment/web"], env=self.env, capture_output=True, timeout=60, check=False)
+        self.assertEqual(1, done.returncode)
+        self.assertIn(b"declares a port", done.stderr)
+        process = subprocess.Popen([*words, "pod/declaring"], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.started.append(process)
+        line = process.stderr.readline()
+        while line and b"dumping what comes to port 8080" not in line:
+            line = process.stderr.readline()
+        self.assertTrue(line)
+        self.assertEqual("served by declaring\n", self.fetch(address, 8080))
+        head = process.stdout.readline()
+        self.assertIn(b"New TCP connection established", head)
+        process.send_signal(signal.SIGINT)
+        text, errors = process.communicate(timeout=30)
+        self.assertEqual(0, process.returncode, errors)
+        self.assertIn(b"GET / HTTP/1.0", text)
+
     def test_forwarded_without_a_program(self):
         port = free_port()
         with http_server(port, self.work):
