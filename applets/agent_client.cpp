@@ -120,7 +120,7 @@ Status AgentClient::wait_until_ready(milliseconds timeout) {
   if (process_) {
     const std::string words = process_->last_words();
     if (!words.empty()) {
-      error.what = "start the agent: " + words;
+      error = intproxy::start_failure(words);
     }
   }
   return std::unexpected(std::move(error));

@@ -48,7 +48,8 @@ constexpr std::string_view kReverseForm = "Write it as REMOTE_PORT:LOCAL_PORT or
 Result<PortMapping> parse_port_mapping(std::string_view text) {
   const std::vector<std::string_view> parts = split(text);
   if (parts.size() != 2 && parts.size() != 3) {
-    return wrong(text, "it has " + std::to_string(parts.size()) + " parts, not two or three",
+    return wrong(text,
+                 parts.size() == 1 ? "it names a port and no host" : "it has more than three parts",
                  kForm);
   }
   PortMapping mapping;

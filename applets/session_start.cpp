@@ -88,6 +88,26 @@ std::function<intproxy::MappedPath(std::string_view)> path_mapper(
   };
 }
 
+// A filter in the form of RUST_LOG ("mirrord=debug,warn"); MIRRORD_LOG stands in its place. Our log has one level more than
+// the usual: everything at debug or trace.
+bool wants_debug(const std::string& level) {
+  std::string filter = config::process_environment("MIRRORD_LOG").value_or(level);
+  std::ranges::transform(filter, filter.begin(), [](unsigned char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 0x20 : c);
+  });
+  for (std::size_t at = 0; at <= filter.size();) {
+    const std::size_t end = std::min(filter.find(',', at), filter.size());
+    const std::string part = filter.substr(at, end - at);
+    const std::size_t equals = part.find('=');
+    const std::string word = part.substr(equals == std::string::npos ? 0 : equals + 1);
+    const bool is_ours = equals == std::string::npos || part.starts_with("mirrord");
+    if (is_ours && (word == "debug" || word == "trace"))
+      return true;
+    at = end + 1;
+  }
+  return false;
+}
+
 intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
                                          const std::string& directory,
                                          std::span<const std::byte> settings) {
@@ -100,6 +120,7 @@ intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
   options.directory = directory;
   options.agent = local_source(config.target);
   options.log_file = config.proxy.log_destination;
+  options.log_is_verbose = wants_debug(config.proxy.log_level);
   options.connect_timeout = bounded(config.agent.startup_timeout_seconds);
   options.start_idle_timeout = bounded(config.proxy.start_idle_timeout_seconds);
   options.idle_timeout = bounded(config.proxy.idle_timeout_seconds);

@@ -220,8 +220,8 @@ Status Scanner::escape() {
   if (*first == 0)
     return error("a zero byte inside a string", "Remove it: no setting can hold one.");
   const bool is_lead = *first >= 0xD800 && *first < 0xDC00;
-  const auto second = is_lead ? code_unit(at_ + 6) : std::nullopt;
-  const bool is_paired = second && *second >= 0xDC00 && *second < 0xE000;
+  const unsigned second = is_lead ? code_unit(at_ + 6).value_or(0) : 0;
+  const bool is_paired = second >= 0xDC00 && second < 0xE000;
   if ((*first >= 0xD800 && *first < 0xE000) && !is_paired)
     return error("half of a \\u surrogate pair", "Write the character itself, in UTF-8.");
   at_ += is_lead ? 12 : 6;

@@ -58,6 +58,18 @@ std::string shown_text(const Key& key, std::string_view text) {
   return text_json(key.type, text);
 }
 
+namespace {
+
+// Whether a key below `path` has that variable.
+bool has_member_of(std::string_view path, std::string_view variable) {
+  return std::ranges::any_of(all_keys(), [&](const Key& key) {
+    return key.environment == variable && key.path.size() > path.size() &&
+           key.path.starts_with(path) && key.path[path.size()] == '.';
+  });
+}
+
+}  // namespace
+
 std::vector<ShownValue> shown_values(const Values& values, const File* file) {
   std::vector<ShownValue> shown;
   for (const Key& key : all_keys()) {
@@ -66,7 +78,15 @@ std::vector<ShownValue> shown_values(const Values& values, const File* file) {
     const bool is_parent =
         has_children(key.path) && find_key(std::string(key.path) + ".{}") == nullptr;
     if (const auto outside = values.outside(key.path)) {
-      shown.push_back({key.path, shown_text(key, outside->text), outside->source, false});
+      if (is_parent && has_member_of(key.path, key.environment))
+        continue;  // a short form: its member says it
+      // MIRRORD_AGENT_TCP_STEAL_TRAFFIC is a yes or no about one of three words.
+      const bool is_mode = key.words == "mirror|steal|off";
+      const std::string_view text = is_mode && outside->text == "true" ? "steal"
+                                    : is_mode && outside->text == "false"
+                                        ? "mirror"
+                                        : std::string_view(outside->text);
+      shown.push_back({key.path, shown_text(key, text), outside->source, false});
       continue;
     }
     const Node* node = values.node(key.path);

@@ -232,7 +232,7 @@ Status Sidecar::begin() {
     Error error = outcome.error();
     const std::string words = streams_->last_words();
     if (!words.empty() && error.code == ErrorCode::kDisconnected)
-      error.what = "start the agent: " + words;
+      error = intproxy::start_failure(words);
     return std::unexpected(std::move(error));
   }
   return fail(ErrorCode::kSystem,

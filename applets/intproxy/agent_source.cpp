@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
@@ -164,6 +165,19 @@ Result<AgentStream> open_agent(net::Loop& loop, AgentSource source, milliseconds
     return take_agent(loop, source.stream_server, timeout);
   }
   return spawn_agent(loop, source);
+}
+
+Error start_failure(std::string_view last_words) {
+  const std::size_t end = last_words.find('\n');
+  std::string hint;
+  if (end != std::string_view::npos) {
+    std::string_view rest = last_words.substr(end + 1);
+    rest = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.find_first_not_of(' '), rest.size()));
+    hint = rest;
+  }
+  return {ErrorCode::kDisconnected, "start the agent: " + std::string(last_words.substr(0, end)),
+          std::move(hint), 0};
 }
 
 AgentProcess::AgentProcess(net::Loop& loop, pid_t pid, Fd output)

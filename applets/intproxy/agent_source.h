@@ -50,6 +50,9 @@ struct AgentStream {
   std::unique_ptr<AgentConnector> connector;  // none: the stream cannot be had a second time
 };
 
+// The error of an agent that could not start: the first line of its last words, the next one as the hint.
+Error start_failure(std::string_view last_words);
+
 // What is said on the way; all optional.
 struct AgentSourceReport {
   StartProgress progress;

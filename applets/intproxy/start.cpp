@@ -156,7 +156,7 @@ Status Opening::wait_until(const bool& condition) {
     if (process) {
       const std::string words = process->last_words();
       if (!words.empty()) {
-        error.what = "start the agent: " + words;
+        error = start_failure(words);
       }
     }
     return std::unexpected(std::move(error));

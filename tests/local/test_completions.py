@@ -34,6 +34,15 @@ class Completions(unittest.TestCase):
         self.assertIn("sleep", self.run_shell("bash", "-c", BASH, "bash", "mirrord", "exec", "-t", "x", "--", "slee"))
         self.assertIn("--version", self.run_shell("bash", "-c", BASH, "bash", "mirrord", "--"))
 
+    def test_zsh(self):
+        # The functions of the completion system are its own; here they print what they are given.
+        script = ("compdef() { :; }; compadd() { shift; print -l -- $@; }; _describe() { print -l -- ${(P)2}; }; _files() { :; }; "
+                  "eval \"$(mirrord completions zsh)\"; words=(%s); CURRENT=%d; PREFIX=%s; _mirrord")
+        commands = self.run_shell(need("zsh"), "-fc", script % ("mirrord ''", 2, "''"))
+        self.assertIn("exec:run a program in the context of a target", commands)
+        flags = self.run_shell("zsh", "-fc", script % ("mirrord ls --tar", 3, "--tar"))
+        self.assertIn("--target-type", flags)
+
     def test_fish(self):
         found = self.run_shell(need("fish"), "-c", "mirrord completions fish | source; complete -C 'mirrord exec --targ'")
         self.assertEqual(["--target", "--target-namespace", ""], found)

@@ -113,7 +113,7 @@ class PortForward(LocalTest):
     def test_wrong_words(self):
         taken = socket.create_server(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        for words, text in ((["-L", "80"], "parts"), (["-L", "0:shop:80"], "no port"), (["-L", "shop:x"], "no port"),
+        for words, text in ((["-L", "80"], "no host"), (["-L", "0:shop:80"], "no port"), (["-L", "shop:x"], "no port"),
                             (["-L", "1:2:3:4"], "parts"), ([], "no port mapping"), (["-L"], "needs a value"),
                             (["-L", "1234:a:80", "-L", "1234:b:80"], "mapped twice"),
                             (["-R", "a"], "not one port"), (["-R", "80:1", "-R", "80:2"], "mapped twice"),

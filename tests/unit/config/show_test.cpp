@@ -128,8 +128,8 @@ TEST(Show, OfTextsHasTheValuesThatAreUsed) {
                    {"MIRRORD_AGENT_IMAGE", "[1"},
                    {"MIRRORD_AGENT_TCP_STEAL_TRAFFIC", "true"},
                    {"MIRRORD_KEY", "42"}}),
-            "agent.image=\"[1\"\nagent.ttl=7\nfeature.network.incoming=true\n"
-            "feature.network.incoming.mode=\"true\"\nkey=\"42\"\n");
+            "agent.image=\"[1\"\nagent.ttl=7\n"
+            "feature.network.incoming.mode=\"steal\"\nkey=\"42\"\n");
 }
 
 TEST(Show, OfNumbersOfOtherFormatsIsJson) {
