@@ -59,9 +59,13 @@ Result<ContainerCommand> parse_container_command(std::vector<std::string> words)
     return usage("`" + words[0] + " " + words[at] + "` starts no container");
   command.verb.push_back(words[at++]);
   command.rest.assign(words.begin() + static_cast<std::ptrdiff_t>(at), words.end());
-  for (const std::string& word : command.rest) {
-    if (word == "--")
-      break;
+  constexpr std::string_view kIdentifierFlag = "--cidfile";
+  for (std::size_t i = 0; i < command.rest.size() && command.rest[i] != "--"; ++i) {
+    const std::string& word = command.rest[i];
+    if (word == kIdentifierFlag && i + 1 < command.rest.size())
+      command.identifier_file = command.rest[i + 1];
+    else if (word.starts_with(kIdentifierFlag) && word[kIdentifierFlag.size()] == '=')
+      command.identifier_file = word.substr(kIdentifierFlag.size() + 1);
     command.publishes_ports = command.publishes_ports || word == "-p" || word == "--publish" ||
                               word.starts_with("--publish=") || word == "-P";
   }

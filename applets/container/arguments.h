@@ -13,6 +13,7 @@ struct ContainerCommand {
   std::string runtime;            // as the user wrote it: docker, /usr/bin/podman
   std::vector<std::string> verb;  // "run", or "container" "run"
   std::vector<std::string> rest;  // all that follows
+  std::string identifier_file;    // of --cidfile; empty: none is given
   bool publishes_ports = false;   // -p or --publish before the image: without effect
 };
 

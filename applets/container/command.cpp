@@ -5,10 +5,12 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "applets/applet.h"
@@ -21,6 +23,7 @@
 #include "applets/progress.h"
 #include "applets/session_flags.h"
 #include "applets/session_start.h"
+#include "net/file.h"
 #include "net/leave.h"
 
 namespace mirrord {
@@ -99,12 +102,59 @@ std::vector<std::string> with_environment(const std::vector<container::Variable>
   return words;
 }
 
+// Ends a container whose first process does not listen to the signals that its runtime passes on.
+class Ending {
+ public:
+  Ending(net::Loop& loop, std::string runtime, std::string identifier_file)
+      : loop_(loop),
+        runtime_(std::move(runtime)),
+        identifier_file_(std::move(identifier_file)),
+        timer_(loop) {}
+
+  void asked() {
+    if (std::exchange(was_asked_, true))
+      kill();
+    else
+      timer_.start(kPatience, [this] { kill(); });
+  }
+
+ private:
+  void kill() {
+    const std::string identifier =
+        net::read_file(identifier_file_, kLongestIdentifier).value_or("");
+    if (killing_ || identifier.empty())
+      return;
+    container::Child::Handlers handlers;
+    handlers.output = [](std::string_view) {};
+    handlers.ended = [](int) {};
+    auto child =
+        container::Child::start(loop_, {runtime_, "kill", identifier}, {}, std::move(handlers));
+    if (child)
+      killing_ = std::move(*child);
+  }
+
+  // Less than `mirrord ci stop` has for us.
+  static constexpr std::chrono::seconds kPatience{5};
+  static constexpr std::size_t kLongestIdentifier = 256;
+
+  net::Loop& loop_;
+  std::string runtime_, identifier_file_;
+  bool was_asked_ = false;
+  net::Timer timer_;
+  std::unique_ptr<container::Child> killing_;
+};
+
 // The user's command, until it ends.
 Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sidecar& sidecar,
                         Progress& progress, const std::function<void()>& is_ready) {
   container::Child::Environment environment;
   std::vector<std::string> words = {command.runtime};
   words.insert(words.end(), command.verb.begin(), command.verb.end());
+  std::string identifier_file = command.identifier_file;
+  if (identifier_file.empty()) {
+    identifier_file = sidecar.identifier_file();
+    words.insert(words.end(), {"--cidfile", identifier_file});
+  }
   for (const auto& part :
        {with_environment(sidecar.environment(), environment), sidecar.options(), command.rest})
     words.insert(words.end(), part.begin(), part.end());
@@ -112,15 +162,20 @@ Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sideca
   if (is_ready)
     is_ready();
   std::optional<int> status;
-  MIRRORD_TRY(child, container::Child::start(loop, std::move(words), environment,
-                                             {.output = {}, .ended = [&](int ended) {
-                                                status = ended;
-                                                loop.stop();
-                                              }}));
+  container::Child::Handlers handlers;
+  handlers.ended = [&](int ended) {
+    status = ended;
+    loop.stop();
+  };
+  MIRRORD_TRY(child,
+              container::Child::start(loop, std::move(words), environment, std::move(handlers)));
+  Ending ending(loop, command.runtime, identifier_file);
   // The terminal sends its own to the runtime as well.
   const Interruption interruption(loop, [&](int number) {
-    if (number != SIGINT)
+    if (number != SIGINT) {
       child->signal(number);
+      ending.asked();
+    }
   });
   while (!status)
     loop.run();

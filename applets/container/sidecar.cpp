@@ -258,6 +258,10 @@ Status Sidecar::fetch_environment() {
   return {};
 }
 
+std::string Sidecar::identifier_file() const {
+  return directory_ + "/private/container.id";
+}
+
 std::vector<std::string> Sidecar::options() const {
   std::vector<std::string> words = {"--network", "container:" + name_, "-v",
                                     mount(directory_ + "/share", kShare)};

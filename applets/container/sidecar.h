@@ -35,6 +35,8 @@ class Sidecar {
   // What the program's container must be started with, after `run`; its environment apart.
   [[nodiscard]] std::vector<std::string> options() const;
   [[nodiscard]] const std::vector<Variable>& environment() const { return environment_; }
+  // A place for what the program's container is called (--cidfile).
+  [[nodiscard]] std::string identifier_file() const;
   // The session has ended by itself: nothing uses it any more, or the agent is lost.
   void on_ended(std::function<void()> callback) { ended_ = std::move(callback); }
 

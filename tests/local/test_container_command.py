@@ -168,6 +168,28 @@ class Sessions(Containers):
         self.podman("rm", "--force", "--time", "0", "server")
         process.wait(30)
 
+    def test_a_container_that_does_not_listen_to_signals_is_ended(self):
+        process = subprocess.Popen(self.words("sh", "-c", "echo ready; sleep 10000"), env=self.env, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        self.started.append(process)
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        process.terminate()
+        self.assertEqual(137, process.wait(30))
+        self.assertTrue(wait_until(lambda: not self.names(), 10, 0.2), self.names())
+
+    def test_in_the_background_of_a_pipeline(self):
+        words = self.words("sh", "-c", "cat /etc/hostname; sleep 10000")
+        words[1:2] = ["ci", "container"]
+        started = subprocess.run(words, env=self.env, capture_output=True, timeout=60, check=False)
+        self.assertEqual(0, started.returncode, started.stderr)
+        output = started.stdout.decode().split("output: ")[1].strip()
+        self.assertTrue(wait_until(lambda: read_file(os.path.join(output, "stdout")), 20, 0.1))
+        self.assertEqual(b"shop-7d4b9c6f5-x2k8p\n", read_file(os.path.join(output, "stdout")))
+        stopped = subprocess.run([self.mirrord, "ci", "stop"], env=self.env, capture_output=True, timeout=60, check=True)
+        self.assertIn(b"stopped, exit status 137", stopped.stdout)
+        self.assertEqual([], self.names())
+        subprocess.run(["rm", "-rf", os.path.join(self.temporary, "mirrord-%d" % os.geteuid())], check=True)
+
     def test_secrets_are_on_no_command_line(self):
         process = subprocess.Popen(self.words("sh", "-c", "echo ready; read line; env", options=("-i",)), env=self.env,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
