@@ -3,28 +3,10 @@
 
 #include <cstdint>
 
+#include "proto/text.h"
+
 namespace mirrord {
 namespace {
-
-// Length of the valid UTF-8 character at the front; 0: none.
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80)
-    return 1;
-  const std::size_t length = first >= 0xF5   ? 0
-                             : first >= 0xF0 ? 4
-                             : first >= 0xE0 ? 3
-                             : first >= 0xC2 ? 2
-                                             : 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80)
-      return 0;
-  }
-  return length;
-}
 
 void append_ascii(std::string& out, char c) {
   constexpr std::string_view kSpecial = "\"\\\n\r\t\b\f";
@@ -47,7 +29,7 @@ void append_ascii(std::string& out, char c) {
 std::string json_quoted(std::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
-    const std::size_t length = character_length(text);
+    const std::size_t length = proto::utf8_length(text);
     if (length == 0)
       out += "\xEF\xBF\xBD";
     else if (length == 1)

@@ -8,8 +8,21 @@ namespace mirrord::proto {
 
 namespace {
 
-// The length of the well-formed sequence at the start of text, 0 if there is none.
-std::size_t sequence_length(std::string_view text) {
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9')
+    return c - '0';
+  if (c >= 'a' && c <= 'f')
+    return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F')
+    return c - 'A' + 10;
+  return -1;
+}
+
+constexpr char kHexDigits[] = "0123456789abcdef";
+
+}  // namespace
+
+std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
   const unsigned lead = byte(0);
@@ -34,20 +47,6 @@ std::size_t sequence_length(std::string_view text) {
   return 0;
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  if (c >= 'a' && c <= 'f')
-    return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F')
-    return c - 'A' + 10;
-  return -1;
-}
-
-constexpr char kHexDigits[] = "0123456789abcdef";
-
-}  // namespace
-
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
     // Most text is ASCII: skip eight such bytes at a time.
@@ -60,7 +59,7 @@ bool is_utf8(std::string_view text) {
     }
     if (text.empty())
       break;
-    const std::size_t length = sequence_length(text);
+    const std::size_t length = utf8_length(text);
     if (length == 0)
       return false;
     text.remove_prefix(length);

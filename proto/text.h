@@ -10,6 +10,8 @@
 namespace mirrord::proto {
 
 bool is_utf8(std::string_view text);
+// The length of the well-formed sequence (RFC 3629) that `text`, which is not empty, begins with; 0: there is none.
+std::size_t utf8_length(std::string_view text);
 
 // A non-empty HTTP token: a method or a header name.
 bool is_http_token(std::string_view text);

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "proto/text.h"
+
 namespace mirrord::agent {
 namespace {
 
@@ -52,49 +54,13 @@ constexpr auto kExcluded = std::to_array<std::string_view>({
 });
 static_assert(std::ranges::is_sorted(kExcluded));
 
-// Length of the UTF-8 sequence at the start of `text`, or 0 when there is none.
-std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-  const auto continues = [&](std::size_t i) { return i < text.size() && (byte(i) & 0xC0) == 0x80; };
-  const std::uint8_t first = byte(0);
-  if (first < 0x80)
-    return 1;
-  if (first >= 0xC2 && first <= 0xDF)
-    return continues(1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!continues(1) || !continues(2))
-      return 0;
-    const bool is_overlong = first == 0xE0 && byte(1) < 0xA0;
-    const bool is_surrogate = first == 0xED && byte(1) >= 0xA0;
-    return is_overlong || is_surrogate ? 0 : 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!continues(1) || !continues(2) || !continues(3))
-      return 0;
-    const bool is_overlong = first == 0xF0 && byte(1) < 0x90;
-    const bool is_beyond = first == 0xF4 && byte(1) >= 0x90;
-    return is_overlong || is_beyond ? 0 : 4;
-  }
-  return 0;
-}
-
 }  // namespace
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
-    if (length == 0)
-      return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
 
 std::string to_utf8_lossy(std::string_view text) {
   std::string result;
   result.reserve(text.size());
   while (!text.empty()) {
-    const std::size_t length = sequence_length(text);
+    const std::size_t length = proto::utf8_length(text);
     if (length == 0)
       result += "\xEF\xBF\xBD";
     else
@@ -106,7 +72,7 @@ std::string to_utf8_lossy(std::string_view text) {
 
 void add_entry(Environment& environment, std::string_view entry) {
   const std::size_t equals = entry.find('=');
-  if (equals == 0 || equals == std::string_view::npos || !is_utf8(entry))
+  if (equals == 0 || equals == std::string_view::npos || !proto::is_utf8(entry))
     return;
   environment[std::string(entry.substr(0, equals))] = entry.substr(equals + 1);
 }
@@ -130,7 +96,7 @@ bool matches_pattern(std::string_view name, std::string_view pattern) {
       star = p++;
       resume = n;
     } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
-      const std::size_t length = std::max<std::size_t>(sequence_length(name.substr(n)), 1);
+      const std::size_t length = std::max<std::size_t>(proto::utf8_length(name.substr(n)), 1);
       n += pattern[p] == '?' ? length : 1;
       ++p;
     } else if (star != std::string_view::npos) {

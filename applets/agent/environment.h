@@ -28,8 +28,6 @@ void add_environ(Environment& environment, std::string_view content);
 [[nodiscard]] bool is_selected(std::string_view name, std::span<const std::string> filter,
                                std::span<const std::string> select);
 
-// UTF-8 helpers for everything that the wire carries as text.
-[[nodiscard]] bool is_utf8(std::string_view text);
 // Replaces each byte that does not belong to valid UTF-8 by U+FFFD.
 [[nodiscard]] std::string to_utf8_lossy(std::string_view text);
 

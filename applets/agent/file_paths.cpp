@@ -10,9 +10,9 @@
 #include <climits>
 #include <cstdio>
 
-#include "applets/agent/environment.h"
 #include "applets/agent/file_calls.h"
 #include "proto/errors.h"
+#include "proto/text.h"
 
 namespace mirrord::agent {
 namespace {
@@ -51,7 +51,7 @@ FileCalls::Res<proto::ReadLinkFileResponse> FileCalls::read_link(const std::stri
   if (size < 0)
     return failed(errno == ENOENT ? EINVAL : errno);  // ENOENT: not a link
   std::string target(text.data(), static_cast<std::size_t>(size));
-  if (!is_utf8(target))
+  if (!proto::is_utf8(target))
     return failed(EILSEQ);  // the wire cannot carry it
   return proto::ReadLinkFileResponse{std::move(target)};
 }

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "applets/agent/environment.h"
+#include "proto/text.h"
 
 namespace mirrord::agent {
 namespace {
@@ -79,7 +80,7 @@ Listing::State Listing::load() {
   entry_.inode = head.inode;
   entry_.file_type = head.type == DT_UNKNOWN ? type_of(directory_.get(), name) : head.type;
   entry_.name = name;
-  if (!is_utf8(entry_.name))
+  if (!proto::is_utf8(entry_.name))
     entry_.name = to_utf8_lossy(entry_.name);
   return State::kEntry;
 }

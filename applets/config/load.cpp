@@ -14,6 +14,7 @@
 #include "applets/config/text_file.h"
 #include "applets/config/toml.h"
 #include "applets/config/yaml.h"
+#include "proto/text.h"
 
 namespace mirrord::config {
 namespace {
@@ -42,35 +43,12 @@ Status check_extension(std::string_view file) {
       "The name must end in .json, .toml, .yaml or .yml.");
 }
 
-// The length of the UTF-8 character at the front; 0: there is none.
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80)
-    return 1;
-  const std::size_t length = first >= 0xF5   ? 0
-                             : first >= 0xF0 ? 4
-                             : first >= 0xE0 ? 3
-                             : first >= 0xC2 ? 2
-                                             : 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80)
-      return 0;
-  }
-  const bool is_overlong = (first == 0xE0 && byte(1) < 0xA0) || (first == 0xF0 && byte(1) < 0x90);
-  const bool is_surrogate = first == 0xED && byte(1) >= 0xA0;
-  const bool is_too_high = first == 0xF4 && byte(1) >= 0x90;
-  return is_overlong || is_surrogate || is_too_high ? 0 : length;
-}
-
 // All formats are UTF-8, and no setting can hold a zero byte.
 Status check_text(std::string_view text, const std::string& name) {
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
     return fail(ErrorCode::kConfig, name + ":1:1: the file is UTF-16", "Save it as UTF-8.");
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = character_length(text.substr(at));
+    const std::size_t length = proto::utf8_length(text.substr(at));
     if (length == 0 || text[at] == '\0')
       return fail(ErrorCode::kConfig,
                   name + ":" + position_text(text, at) +

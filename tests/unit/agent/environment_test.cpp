@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "proto/text.h"
+
 namespace mirrord::agent {
 namespace {
 
@@ -67,11 +69,11 @@ TEST(AgentEnvironment, ExclusionWins) {
 }
 
 TEST(AgentEnvironment, TellsUtf8FromOtherBytes) {
-  EXPECT_TRUE(is_utf8("plain"));
-  EXPECT_TRUE(is_utf8("ä€😀"));
+  EXPECT_TRUE(proto::is_utf8("plain"));
+  EXPECT_TRUE(proto::is_utf8("ä€😀"));
   for (const char* wrong : {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80",
                             "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "ok\xff"})
-    EXPECT_FALSE(is_utf8(wrong));
+    EXPECT_FALSE(proto::is_utf8(wrong));
   EXPECT_EQ(to_utf8_lossy("a\xff"
                           "ä\xc3"),
             "a\uFFFDä\uFFFD");
