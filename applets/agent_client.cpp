@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "applets/config/load.h"
+#include "applets/exec.h"
 #include "applets/target_source.h"
 
 namespace mirrord {
@@ -20,10 +21,6 @@ namespace {
 // For the goodbye to pass through what carries the stream.
 constexpr milliseconds kLastWords{500};
 
-milliseconds bounded(std::uint64_t value) {
-  return seconds(static_cast<std::int64_t>(std::min<std::uint64_t>(value, 1'000'000'000)));
-}
-
 }  // namespace
 
 AgentClient::~AgentClient() {
@@ -35,7 +32,7 @@ AgentClient::~AgentClient() {
 Status AgentClient::open(const config::ResolvedConfig& config, Progress& progress,
                          Handlers handlers) {
   handlers_ = std::move(handlers);
-  const milliseconds timeout = bounded(config.agent.startup_timeout_seconds);
+  const milliseconds timeout = config::setting_seconds(config.agent.startup_timeout_seconds);
   MIRRORD_TRY(source, target_source(config));
   Progress step =
       progress.subtask(source.address.empty() ? "starting the agent"
@@ -49,7 +46,9 @@ Status AgentClient::open(const config::ResolvedConfig& config, Progress& progres
   link_ = std::make_unique<intproxy::AgentLink>(
       loop_, std::move(stream.socket), std::move(stream.peer_name),
       intproxy::AgentLink::Options{
-          timeout, std::max(bounded(config.proxy.ping_interval_seconds), milliseconds(1000))});
+          timeout,
+          std::max<milliseconds>(config::setting_seconds(config.proxy.ping_interval_seconds),
+                                 milliseconds(1000))});
   link_->start({.ready =
                     [this] {
                       is_ready_ = true;
@@ -87,13 +86,9 @@ Status AgentClient::open(const config::ResolvedConfig& config, Progress& progres
       link_->survive_close();
     }
     reconnector_ = std::make_unique<intproxy::Reconnector>(
-        loop_, *link_, std::move(stream.connector), bounded(config.proxy.reconnect_timeout_seconds),
-        intproxy::Reconnector::Handlers{
-            .log = [](const std::string&) {},
-            .tell =
-                [](const std::string& line) {
-                  std::fputs(("mirrord: warning: " + line + "\n").c_str(), stderr);
-                }});
+        loop_, *link_, std::move(stream.connector),
+        config::setting_seconds(config.proxy.reconnect_timeout_seconds),
+        intproxy::Reconnector::Handlers{.log = [](const std::string&) {}, .tell = print_warning});
   }
   step.success();
   return {};

@@ -13,7 +13,7 @@
 #include "applets/demo/sandbox.h"
 #include "applets/demo/tour.h"
 #include "applets/session_flags.h"
-#include "net/loop.h"
+#include "net/ending_signals.h"
 
 namespace mirrord {
 namespace {
@@ -34,10 +34,7 @@ int serve() {
   net::Loop loop;
   int code = 0;
   // First of all: whoever reads the PID may interrupt at once.
-  const auto stop = [&loop] { loop.stop(); };
-  net::SignalWatcher interrupt(loop, SIGINT, stop);
-  net::SignalWatcher terminate(loop, SIGTERM, stop);
-  net::SignalWatcher hang_up(loop, SIGHUP, stop);
+  const net::EndingSignals signals(loop, [&loop](int) { loop.stop(); });
   Result<demo::Sandbox> sandbox = demo::Sandbox::start();
   if (!sandbox)
     return report(sandbox.error());

@@ -111,7 +111,8 @@ std::vector<Command> diagnose_commands() {
 }
 
 int diagnose_main(int argc, char** argv) {
-  const auto command = choose_subcommand(diagnose_commands(), argc, argv, report_error);
+  const std::vector<Command> commands = diagnose_commands();
+  const auto command = choose_subcommand(commands, argc, argv, report_error);
   return command ? latency(argc - 1, argv + 1) : command.error();
 }
 

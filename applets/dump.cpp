@@ -1,5 +1,4 @@
 // applets/dump.cpp — `mirrord dump`: prints copies of what comes to ports of the target.
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +23,7 @@
 #include "applets/session_flags.h"
 #include "applets/traffic_text.h"
 #include "k8s/resolve_target.h"
+#include "net/ending_signals.h"
 #include "net/leave.h"
 #include "proto/errors.h"
 
@@ -43,10 +43,6 @@ constexpr std::array kOwnFlags = {
          "print what comes to this port of the target. May be repeated. Without it: the ports that "
          "the pod's containers declare"},
 };
-
-void warn(const std::string& line) {
-  std::fputs(("mirrord: warning: " + line + "\n").c_str(), stderr);
-}
 
 Result<Ports> parse_ports(const CommandLine& line) {
   Ports ports;
@@ -125,8 +121,8 @@ class Dump {
                         " of the target: the agent is too old for this kind of HTTP filter");
       }
       if (filter != nullptr && !mirrors_filtered) {
-        warn("the agent is too old to mirror by an HTTP filter: port " + std::to_string(port) +
-             " is dumped whole");
+        print_warning("the agent is too old to mirror by an HTTP filter: port " +
+                      std::to_string(port) + " is dumped whole");
       }
     }
     subscribe();
@@ -224,38 +220,35 @@ Status run(Ports ports, const config::ResolvedConfig& config, Progress& progress
   bool is_over = false;
   Status result;
   // The first signal ends in good order, also during a start that takes long; the next one at once.
-  const auto stop = [&] {
+  const net::EndingSignals signals(loop, [&](int) {
     if (is_over) {
       leave(1);
     }
     is_over = true;
     loop.stop();
-  };
+  });
   const auto end = [&](Status status) {
     is_over = true;
     result = std::move(status);
     loop.stop();
   };
-  const net::SignalWatcher interrupt(loop, SIGINT, stop);
-  const net::SignalWatcher terminate(loop, SIGTERM, stop);
-  const net::SignalWatcher hang_up(loop, SIGHUP, stop);
   if (ports.empty()) {
     MIRRORD_TRY(declared, declared_ports(loop, config));
     ports = std::move(declared);
   }
   AgentClient client(loop);
   Dump* dump = nullptr;
-  MIRRORD_CHECK_STATUS(
-      client.open(config, progress,
-                  {.lost = [&](const Error& why) { end(std::unexpected(why)); },
-                   .interrupted = [](const Error& why) { warn(why.what + "; connecting again"); },
-                   .restored =
-                       [&] {
-                         warn("the agent is back: connections from before are not followed");
-                         if (dump != nullptr) {
-                           dump->subscribe();
-                         }
-                       }}));
+  MIRRORD_CHECK_STATUS(client.open(
+      config, progress,
+      {.lost = [&](const Error& why) { end(std::unexpected(why)); },
+       .interrupted = [](const Error& why) { print_warning(why.what + "; connecting again"); },
+       .restored =
+           [&] {
+             print_warning("the agent is back: connections from before are not followed");
+             if (dump != nullptr) {
+               dump->subscribe();
+             }
+           }}));
   MIRRORD_TRY(output, BoundedOutput::start(STDOUT_FILENO));
   Dump started(loop, client.link(), config.network.incoming, std::move(ports), output, end);
   dump = &started;

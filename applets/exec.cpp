@@ -16,6 +16,7 @@
 #include "applets/session_flags.h"
 #include "applets/session_start.h"
 #include "applets/timings.h"
+#include "net/spawn.h"
 
 namespace mirrord {
 namespace {
@@ -31,38 +32,21 @@ Error execution_error(const std::string& program, int number) {
   return system_error("starting `" + program + "`", number);
 }
 
-// As execve wants them; they point into `texts`.
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> out(texts.size() + 1, nullptr);
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    out[i] = texts[i].data();
-  return out;
-}
-
 // Replaces this process; returns what went wrong.
 Error become(const std::string& program, std::vector<std::string> command,
              const VariableList& variables) {
   std::vector<std::string> entries = variables.entries();
-  const std::vector<char*> environment = pointers(entries);
+  const std::vector<char*> environment = net::exec_pointers(entries);
   restore_inherited_signals();
-  execve(program.c_str(), pointers(command).data(), environment.data());
+  execve(program.c_str(), net::exec_pointers(command).data(), environment.data());
   if (errno != ENOEXEC)
     return execution_error(program, errno);
   // A text without `#!`: what a shell and execvp do.
   std::vector<std::string> words = {"/bin/sh", program};
   for (std::size_t i = 1; i < command.size(); ++i)
     words.push_back(command[i]);
-  execve(words[0].c_str(), pointers(words).data(), environment.data());
+  execve(words[0].c_str(), net::exec_pointers(words).data(), environment.data());
   return execution_error(program, errno);
-}
-
-Status refuse_nested() {
-  if (!config::process_environment(kResolvedConfigVariable))
-    return {};
-  return fail(ErrorCode::kUsage,
-              "mirrord is already at work in this process: it was started by "
-              "mirrord",
-              "Start it once only: remove it from the script or from the editor's settings.");
 }
 
 class Execution {
@@ -178,6 +162,15 @@ config::Environment exec_environment() {
 
 }  // namespace
 
+Status refuse_nested() {
+  if (!config::process_environment(kResolvedConfigVariable))
+    return {};
+  return fail(ErrorCode::kUsage,
+              "mirrord is already at work in this process: it was started by "
+              "mirrord",
+              "Start it once only: remove it from the script or from the editor's settings.");
+}
+
 Error run_exec(ExecRequest request, Progress& progress) {
   return Execution(std::move(request), progress).run();
 }
@@ -199,6 +192,10 @@ int report_error(const Error& error) {
     text += "  " + error.hint + "\n";
   std::fputs(text.c_str(), stderr);
   return exit_code(error.code, error.what);
+}
+
+void print_warning(const std::string& line) {
+  std::fputs(("mirrord: warning: " + line + "\n").c_str(), stderr);
 }
 
 int report_errors(const std::vector<Error>& errors) {

@@ -22,6 +22,9 @@ struct ExecRequest {
   std::function<void()> before_program;  // the last thing before this process becomes the program
 };
 
+// An error if mirrord has started this process: one session inside another is none that anyone wants.
+Status refuse_nested();
+
 // What a command line with the flags of exec asks for.
 std::expected<ExecRequest, std::vector<Error>> exec_request(const CommandLine& line);
 
@@ -31,7 +34,9 @@ Error run_exec(ExecRequest request, Progress& progress);
 
 // Prints "Error: what" and the hint to stderr; returns the exit code that belongs to it.
 int report_error(const Error& error);
-// The same for all of a configuration's; the code is the last one's.
+// "mirrord: warning: line", for what happens during a command.
+void print_warning(const std::string& line);
+// report_error for all of a configuration's; the code is the last one's.
 int report_errors(const std::vector<Error>& errors);
 
 }  // namespace mirrord

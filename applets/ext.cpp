@@ -40,11 +40,9 @@ std::string launch_json(const VariableList& variables, const std::vector<std::st
     environment += (environment.empty() ? "" : ",") + json_quoted(entry.substr(0, equals)) + ":" +
                    json_quoted(entry.substr(equals + 1));
   }
-  std::string names;
-  for (const std::string& name : unset)
-    names += (names.empty() ? "" : ",") + json_quoted(name);
-  return "{\"environment\":{" + environment + "},\"patched_path\":null,\"env_to_unset\":[" + names +
-         "],\"uses_operator\":false}";
+  return "{\"environment\":{" + environment +
+         "},\"patched_path\":null,\"env_to_unset\":" + json_list(unset) +
+         ",\"uses_operator\":false}";
 }
 
 // Lines about the configuration, for the editor's console.

@@ -41,6 +41,13 @@ std::string json_quoted(std::string_view text) {
   return out + "\"";
 }
 
+std::string json_list(const std::vector<std::string>& texts) {
+  std::string out = "[";
+  for (const std::string& text : texts)
+    out.append(out.size() > 1 ? "," : "").append(json_quoted(text));
+  return out + "]";
+}
+
 std::string json_indented(std::string_view json) {
   std::string out;
   std::size_t depth = 0;

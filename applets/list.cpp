@@ -64,13 +64,6 @@ Result<std::vector<TargetKind>> kinds_to_list(std::vector<std::string> words) {
   return kinds;
 }
 
-std::string json_list(const std::vector<std::string>& texts) {
-  std::string out = "[";
-  for (const std::string& text : texts)
-    out.append(out.size() > 1 ? "," : "").append(json_quoted(text));
-  return out + "]";
-}
-
 std::string rich_output(const k8s::TargetList& list, const std::string& current) {
   std::string targets = "[";
   for (const std::string& target : list.targets)

@@ -1,7 +1,5 @@
 // applets/port_forward.cpp — `mirrord port-forward`: local ports that lead to what the target can reach, and
 // ports of the target that lead here.
-#include <signal.h>
-
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -18,6 +16,7 @@
 #include "applets/port_mapping.h"
 #include "applets/progress.h"
 #include "applets/session_flags.h"
+#include "net/ending_signals.h"
 #include "net/leave.h"
 
 namespace mirrord {
@@ -119,25 +118,18 @@ Status check_incoming(const Arguments& arguments, const config::IncomingRules& r
   return {};
 }
 
-void warn(const std::string& line) {
-  std::fputs(("mirrord: warning: " + line + "\n").c_str(), stderr);
-}
-
 Status run(const Arguments& arguments, const config::ResolvedConfig& config, Progress& progress) {
   net::Loop loop;
   bool is_over = false;
   Status result;
   // The first signal ends in good order, also during a start that takes long; the next one at once.
-  const auto stop = [&] {
+  const net::EndingSignals signals(loop, [&](int) {
     if (is_over) {
       leave(1);
     }
     is_over = true;
     loop.stop();
-  };
-  const net::SignalWatcher interrupt(loop, SIGINT, stop);
-  const net::SignalWatcher terminate(loop, SIGTERM, stop);
-  const net::SignalWatcher hang_up(loop, SIGHUP, stop);
+  });
   AgentClient client(loop);
   std::unique_ptr<intproxy::Forwarder> forwarder;
   std::unique_ptr<intproxy::ReverseForwarder> reverse;
@@ -150,7 +142,7 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
                                         },
                                     .interrupted =
                                         [&](const Error& why) {
-                                          warn(why.what + "; connecting again");
+                                          print_warning(why.what + "; connecting again");
                                           if (forwarder) {
                                             forwarder->agent_interrupted();
                                           }
@@ -160,17 +152,17 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
                                         },
                                     .restored =
                                         [&] {
-                                          warn("the agent is back");
+                                          print_warning("the agent is back");
                                           if (reverse) {
                                             reverse->agent_restored();
                                           }
                                         }}));
-  forwarder = std::make_unique<intproxy::Forwarder>(loop, client.link(), warn);
+  forwarder = std::make_unique<intproxy::Forwarder>(loop, client.link(), print_warning);
   MIRRORD_CHECK_STATUS(listen_all(*forwarder, arguments.mappings));
   if (!arguments.reverse.empty()) {
     MIRRORD_TRY(trust, intproxy::load_tls_trust(config.network.incoming.tls_delivery));
     reverse = std::make_unique<intproxy::ReverseForwarder>(
-        loop, client.link(), config.network.incoming, std::move(trust), warn);
+        loop, client.link(), config.network.incoming, std::move(trust), print_warning);
     MIRRORD_CHECK_STATUS(subscribe_all(loop, is_over, *reverse, arguments.reverse));
   }
   if (!is_over) {

@@ -111,21 +111,16 @@ bool wants_debug(const std::string& level) {
 intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
                                          const std::string& directory,
                                          std::span<const std::byte> settings) {
-  using std::chrono::seconds;
-  // A number that does not fit the clock means "for ever".
-  const auto bounded = [](uint64_t value) {
-    return seconds(static_cast<int64_t>(std::min<uint64_t>(value, 1'000'000'000)));
-  };
   intproxy::SessionOptions options;
   options.directory = directory;
   options.agent = local_source(config.target);
   options.log_file = config.proxy.log_destination;
   options.log_is_verbose = wants_debug(config.proxy.log_level);
-  options.connect_timeout = bounded(config.agent.startup_timeout_seconds);
-  options.start_idle_timeout = bounded(config.proxy.start_idle_timeout_seconds);
-  options.idle_timeout = bounded(config.proxy.idle_timeout_seconds);
-  options.ping_interval = bounded(config.proxy.ping_interval_seconds);
-  options.reconnect_timeout = bounded(config.proxy.reconnect_timeout_seconds);
+  options.connect_timeout = config::setting_seconds(config.agent.startup_timeout_seconds);
+  options.start_idle_timeout = config::setting_seconds(config.proxy.start_idle_timeout_seconds);
+  options.idle_timeout = config::setting_seconds(config.proxy.idle_timeout_seconds);
+  options.ping_interval = config::setting_seconds(config.proxy.ping_interval_seconds);
+  options.reconnect_timeout = config::setting_seconds(config.proxy.reconnect_timeout_seconds);
   options.readonly_file_buffer = config.files.readonly_buffer;
   options.environment_include = config.environment.include;
   options.environment_exclude = config.environment.exclude;
@@ -210,7 +205,7 @@ Status SessionStart::start(const SessionPlan& plan) {
   options.waits_for_programs = plan.waits_for_programs;
   if (plan.placement) {
     options.agent = {.stream_server = plan.placement->stream_server};
-    options.accepts_any_user = true;
+    options.serves_container = true;
     options.log_file.clear();
     options.notices.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   }

@@ -20,13 +20,6 @@ constexpr Flag kFlags[] = {
      "add the whole configuration as it is used, secrets too (`resolved_config`)"},
 };
 
-std::string json_list(const std::vector<std::string>& texts) {
-  std::string out;
-  for (const std::string& text : texts)
-    out += (out.empty() ? "" : ",") + json_quoted(text);
-  return "[" + out + "]";
-}
-
 // In the original's order; copying the target needs one that has a pod to copy.
 std::vector<std::string> compatible_types(const config::CopyTarget& copy) {
   std::vector<std::string> types;

@@ -1,18 +1,17 @@
-// k8s/command.cpp — posix_spawn, two pipes, one deadline.
+// k8s/command.cpp — two pipes, one deadline.
 #include "k8s/command.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "net/fd.h"
+#include "net/pipe.h"
+#include "net/spawn.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -24,69 +23,6 @@ constexpr std::size_t kMaxMessages = 4096;
 constexpr std::chrono::milliseconds kTick{50};        // notices an end that closes no pipe
 constexpr std::chrono::milliseconds kShortTick{2};    // when only the end itself is missing
 constexpr std::chrono::milliseconds kLastWords{200};  // what others hold open is not waited for
-
-struct Pipe {
-  Fd read, write;
-};
-
-Result<Pipe> make_pipe() {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return fail_system("making a pipe", errno);
-  }
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
-
-std::vector<std::string> whole_environment(const Command& command) {
-  std::vector<std::string> all;
-  const auto is_replaced = [&](std::string_view entry) {
-    return std::ranges::any_of(command.environment, [&](const auto& added) {
-      return entry.starts_with(added.first) && entry.substr(added.first.size()).starts_with('=');
-    });
-  };
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (!is_replaced(*entry)) {
-      all.emplace_back(*entry);
-    }
-  }
-  for (const auto& [name, value] : command.environment) {
-    all.push_back(name + "=" + value);
-  }
-  return all;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> list;
-  for (std::string& text : texts) {
-    list.push_back(text.data());
-  }
-  list.push_back(nullptr);
-  return list;
-}
-
-class SpawnSetup {
- public:
-  SpawnSetup() {
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    sigset_t none;
-    sigemptyset(&none);
-    sigset_t all;
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnSetup() {
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
-  }
-  SpawnSetup(const SpawnSetup&) = delete;
-  SpawnSetup& operator=(const SpawnSetup&) = delete;
-
-  posix_spawn_file_actions_t actions{};
-  posix_spawnattr_t attributes{};
-};
 
 // A child that is not left behind.
 class Child {
@@ -145,22 +81,15 @@ std::string status_text(int status) {
 }
 
 Result<CommandOutput> run_command(const Command& command) {
-  MIRRORD_TRY(output, make_pipe());
-  MIRRORD_TRY(messages, make_pipe());
-  SpawnSetup setup;
-  posix_spawn_file_actions_adddup2(&setup.actions, output.write.get(), STDOUT_FILENO);
+  MIRRORD_TRY(output, net::make_pipe());
+  MIRRORD_TRY(messages, net::make_pipe());
+  net::SpawnStreams streams;
+  streams.output = output.write.get();
   if (!command.is_interactive) {
-    posix_spawn_file_actions_addopen(&setup.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&setup.actions, messages.write.get(), STDERR_FILENO);
+    streams.input = net::SpawnStreams::kNothing;
+    streams.messages = messages.write.get();
   }
-  std::vector<std::string> words = command.words;
-  std::vector<std::string> environment = whole_environment(command);
-  pid_t pid = -1;
-  const int error = ::posix_spawnp(&pid, words[0].c_str(), &setup.actions, &setup.attributes,
-                                   pointers(words).data(), pointers(environment).data());
-  if (error != 0) {
-    return fail_system("starting `" + command.words[0] + "`", error);
-  }
+  MIRRORD_TRY(pid, net::spawn(command.words, command.environment, streams));
   Child child(pid);
   output.write.reset();
   messages.write.reset();

@@ -14,11 +14,10 @@ constexpr std::size_t kMostDescriptors = 4;  // more are closed by the kernel
 
 }  // namespace
 
-Status send_descriptor_packet(int socket, std::span<const std::byte> bytes, int descriptor) {
-  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
+Status send_descriptor_packet(int socket, std::span<const iovec> parts, int descriptor) {
   msghdr message{};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
+  message.msg_iov = const_cast<iovec*>(parts.data());  // only read
+  message.msg_iovlen = parts.size();
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   if (descriptor >= 0) {
     message.msg_control = control.data();
@@ -29,7 +28,11 @@ Status send_descriptor_packet(int socket, std::span<const std::byte> bytes, int 
     header->cmsg_len = CMSG_LEN(sizeof(int));
     std::memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
   }
-  if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+  ssize_t count = 0;
+  do {
+    count = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) {
     return fail_system("send a packet", errno);
   }
   return {};

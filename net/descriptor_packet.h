@@ -1,6 +1,8 @@
 // net/descriptor_packet.h — packets on a UNIX socket that may carry an open descriptor (unix(7), SCM_RIGHTS).
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <span>
 
@@ -14,8 +16,9 @@ struct DescriptorPacket {
   Fd descriptor;         // none, if there was none
 };
 
-// Sends one packet; `descriptor` -1: without. Never blocks: a peer that does not read is an error.
-Status send_descriptor_packet(int socket, std::span<const std::byte> bytes, int descriptor);
+// Sends one packet of all the parts; `descriptor` -1: without. Never blocks: an error of the number EAGAIN for a peer that does
+// not read.
+Status send_descriptor_packet(int socket, std::span<const iovec> parts, int descriptor);
 
 // Never blocks: an error of the number EAGAIN when nothing is there. A packet longer than `buffer` is an error.
 Result<DescriptorPacket> receive_descriptor_packet(int socket, std::span<std::byte> buffer);

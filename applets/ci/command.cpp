@@ -104,14 +104,23 @@ int run_supervised(const CommandLine& line, const config::ResolvedConfig& config
   return 0;
 }
 
+// Of a command that starts something; else the exit code.
+std::expected<CommandLine, int> read_start(const Command& command, int argc, char** argv,
+                                           const char* nothing) {
+  auto line = read_command_line(command, argc, argv, report_error);
+  if (!line)
+    return line;
+  if (const Status key = check_key(); !key)
+    return std::unexpected(report_error(key.error()));
+  if (line->words.empty())
+    return std::unexpected(report_error(usage_error(command, nothing).error()));
+  return line;
+}
+
 int start(const Command& command, int argc, char** argv) {
-  const auto line = read_command_line(command, argc, argv, report_error);
+  const auto line = read_start(command, argc, argv, "no program to run is given");
   if (!line)
     return line.error();
-  if (const Status key = check_key(); !key)
-    return report_error(key.error());
-  if (line->words.empty())
-    return report_error(usage_error(command, "no program to run is given").error());
   auto request = exec_request(*line);
   if (!request)
     return report_errors(request.error());
@@ -130,13 +139,9 @@ int start(const Command& command, int argc, char** argv) {
 }
 
 int start_container(const Command& command, int argc, char** argv) {
-  const auto line = read_command_line(command, argc, argv, report_error);
+  const auto line = read_start(command, argc, argv, "no container command is given");
   if (!line)
     return line.error();
-  if (const Status key = check_key(); !key)
-    return report_error(key.error());
-  if (line->words.empty())
-    return report_error(usage_error(command, "no container command is given").error());
   const auto run = [&](const std::function<void()>& is_ready) {
     return run_container_command(*line, is_ready);
   };

@@ -20,6 +20,7 @@
 
 #include "net/fd.h"
 #include "net/file.h"
+#include "net/pipe.h"
 
 namespace mirrord::ci {
 namespace {
@@ -29,17 +30,6 @@ using std::chrono::milliseconds;
 
 // After the program: its session's proxy ends by itself within this time.
 constexpr milliseconds kProxyEnd{3000};
-
-struct Pipe {
-  Fd read, write;
-};
-
-Result<Pipe> make_pipe() {
-  std::array<int, 2> ends{-1, -1};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0)
-    return fail_system("create a pipe", errno);
-  return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
 
 void redirect(const std::string& path, int number) {
   const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
@@ -100,26 +90,20 @@ class Watch {
 
   [[nodiscard]] const std::optional<int>& status() const { return status_; }
 
-  // Until the program has ended, `fd` is readable or broken, a signal asks to end, or the time is over. Returns that
-  // signal, or 0.
-  int wait(int fd, milliseconds limit) {
+  // Until the program has ended, a signal asks to end, or the time is over. Returns that signal, or 0.
+  int wait(milliseconds limit) {
     const auto deadline = Clock::now() + limit;
     for (;;) {
       reap();
       const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
       if (status_ || left.count() <= 0)
         return 0;
-      std::array<pollfd, 2> watched{pollfd{signals_.get(), POLLIN, 0}, pollfd{fd, POLLIN, 0}};
-      poll(watched.data(), watched.size(),
-           static_cast<int>(std::min(left, milliseconds(60'000)).count()));
+      pollfd watched{signals_.get(), POLLIN, 0};
+      poll(&watched, 1, static_cast<int>(std::min(left, milliseconds(60'000)).count()));
       signalfd_siginfo info{};
       while (read(signals_.get(), &info, sizeof info) == sizeof info) {
         if (info.ssi_signo != SIGCHLD)
           return static_cast<int>(info.ssi_signo);
-      }
-      if (watched[1].revents != 0) {
-        reap();
-        return 0;
       }
     }
   }
@@ -144,10 +128,10 @@ constexpr milliseconds kForEver = std::chrono::hours(24 * 365);
 // Asks the program's group to end, then makes it.
 void end_program(Watch& watch, pid_t program) {
   kill(-program, SIGTERM);
-  watch.wait(-1, std::chrono::seconds(kGraceSeconds));
+  watch.wait(std::chrono::seconds(kGraceSeconds));
   if (!watch.status())
     kill(-program, SIGKILL);
-  watch.wait(-1, std::chrono::seconds(kGraceSeconds));
+  watch.wait(std::chrono::seconds(kGraceSeconds));
 }
 
 // The session's proxy is nobody's child and so comes here as well.
@@ -178,7 +162,7 @@ void end_orphans(pid_t program) {
 int supervise(Watch& watch, pid_t program, bool forwards_signals) {
   bool is_stopped = false;
   while (!watch.status()) {
-    const int number = watch.wait(-1, kForEver);
+    const int number = watch.wait(kForEver);
     if (number == 0)
       continue;
     if (forwards_signals) {
@@ -228,7 +212,7 @@ bool wait_until_ready(Watch& watch, const Fd& ready, const Fd& caller) {
     char letter = 0;
     const bool has_letter = read(ready.get(), &letter, 1) == 1;
     // The end without a letter: it failed; with one before: execve has closed the pipe, or a container runs.
-    watch.wait(-1, milliseconds(has_letter ? 50 : 5000));
+    watch.wait(milliseconds(has_letter ? 50 : 5000));
     return has_letter;
   }
 }
@@ -238,7 +222,7 @@ bool wait_until_ready(Watch& watch, const Fd& ready, const Fd& caller) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_NAME, "mirrord-ci");
   const BlockedSignals blocked;
-  auto ready = make_pipe();
+  auto ready = net::make_pipe();
   const pid_t program = ready ? fork() : -1;
   if (program < 0)
     _exit(1);
@@ -290,7 +274,7 @@ int shell_status(int status) {
 }
 
 Result<KnownProcess> start_in_background(const Supervised& run, const Start& start) {
-  MIRRORD_TRY(report, make_pipe());
+  MIRRORD_TRY(report, net::make_pipe());
   const pid_t supervisor = fork();
   if (supervisor < 0)
     return fail_system("start the supervisor", errno);
@@ -320,7 +304,7 @@ Result<KnownProcess> start_in_background(const Supervised& run, const Start& sta
 
 Result<int> run_in_foreground(const Supervised& run, const Start& start) {
   const BlockedSignals blocked;
-  MIRRORD_TRY(ready, make_pipe());
+  MIRRORD_TRY(ready, net::make_pipe());
   const pid_t program = fork();
   if (program < 0)
     return fail_system("start the program", errno);

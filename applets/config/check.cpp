@@ -1,14 +1,13 @@
 // applets/config/check.cpp — types and names of keys, with the place of what is wrong.
 #include "applets/config/check.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <charconv>
 #include <limits>
 
 #include "applets/config/keys.h"
 #include "applets/config/message.h"
+#include "net/address.h"
 #include "net/spelling.h"
 
 namespace mirrord::config {
@@ -40,9 +39,7 @@ constexpr NumberType kNumberTypes[] = {
 };
 
 bool is_ip(const std::string& text) {
-  in6_addr address{};
-  return inet_pton(AF_INET, text.c_str(), &address) == 1 ||
-         inet_pton(AF_INET6, text.c_str(), &address) == 1;
+  return text.find('%') == std::string::npos && net::IpAddress::parse(text).has_value();
 }
 
 bool is_socket_address(const std::string& text) {

@@ -2,6 +2,8 @@
 // say together, as typed values that the rest of the program trusts.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -121,6 +123,12 @@ struct AgentOptions {
   std::optional<uint32_t> dns_timeout_seconds;
   std::optional<uint32_t> dns_attempts;
 };
+
+// Of a setting; a number that does not fit the clock means "for ever".
+inline std::chrono::seconds setting_seconds(std::uint64_t value) {
+  return std::chrono::seconds(
+      static_cast<std::int64_t>(std::min<std::uint64_t>(value, 1'000'000'000)));
+}
 
 struct ProxyOptions {
   uint64_t start_idle_timeout_seconds = 60;

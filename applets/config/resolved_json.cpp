@@ -45,13 +45,6 @@ std::string truth(bool value) {
   return value ? "true" : "false";
 }
 
-std::string texts_json(const std::vector<std::string>& texts) {
-  std::string out;
-  for (const std::string& text : texts)
-    out += (out.empty() ? "" : ",") + json_quoted(text);
-  return "[" + out + "]";
-}
-
 std::string map_json(const StringPairs& pairs) {
   std::string out;
   for (const auto& [name, value] : pairs)
@@ -63,7 +56,7 @@ std::string filter_json(const AddressFilter& filter) {
   if (filter.side == FilterSide::kNone)
     return "null";
   return std::string(filter.side == FilterSide::kLocal ? "{\"local\":" : "{\"remote\":") +
-         texts_json(filter.entries) + "}";
+         json_list(filter.entries) + "}";
 }
 
 std::string_view mode_word(FileMode mode) {
@@ -114,7 +107,7 @@ std::map<std::string_view, std::string> computed(const ResolvedConfig& config) {
       {"agent.image", json_quoted(config.agent_pod.image)},
       {"feature.copy_target.enabled", truth(config.copy_target.is_on)},
       {"feature.copy_target.scale_down", truth(config.copy_target.scales_down)},
-      {"feature.env.unset", texts_json(config.environment.unset)},
+      {"feature.env.unset", json_list(config.environment.unset)},
       {"feature.fs.mapping", map_json(config.files.mapping)},
       {"feature.fs.mode", json_quoted(mode_word(config.files.chosen_mode))},
       {"feature.network.dns.enabled", truth(network.dns)},

@@ -1,10 +1,9 @@
-// applets/container/child.cpp — posix_spawn, one pipe, a pidfd.
+// applets/container/child.cpp — one pipe, a pidfd.
 #include "applets/container/child.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,60 +11,29 @@
 #include <array>
 #include <cerrno>
 
-#include "applets/child_environment.h"
-
-extern char** environ;
+#include "net/pipe.h"
+#include "net/spawn.h"
 
 namespace mirrord::container {
 namespace {
 
 constexpr std::size_t kLongestLine = 16 << 10;
 
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> list;
-  for (std::string& text : texts)
-    list.push_back(text.data());
-  list.push_back(nullptr);
-  return list;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Child>> Child::start(net::Loop& loop, std::vector<std::string> words,
                                             const Environment& environment, Handlers handlers) {
-  std::array<int, 2> ends{-1, -1};
-  if (handlers.output && pipe2(ends.data(), O_CLOEXEC) != 0)
-    return fail_system("create a pipe", errno);
-  Fd output(ends[0]);
-  const Fd output_in(ends[1]);
-  VariableList variables(environ);
-  for (const auto& [name, value] : environment)
-    variables.set(name, value);
-  std::vector<std::string> entries = variables.entries();
-
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attributes);
-  if (output_in) {
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, output_in.get(), STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, output_in.get(), STDERR_FILENO);
+  net::Pipe output;
+  net::SpawnStreams streams;
+  if (handlers.output) {
+    MIRRORD_TRY(made, net::make_pipe());
+    output = std::move(made);
+    streams = {.input = net::SpawnStreams::kNothing,
+               .output = output.write.get(),
+               .messages = output.write.get()};
   }
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  pid_t pid = -1;
-  const int error = posix_spawnp(&pid, words[0].c_str(), &actions, &attributes,
-                                 pointers(words).data(), pointers(entries).data());
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0)
-    return fail_system("starting `" + words[0] + "`", error);
-  return std::unique_ptr<Child>(new Child(loop, pid, std::move(output), std::move(handlers)));
+  MIRRORD_TRY(pid, net::spawn(std::move(words), environment, streams));
+  return std::unique_ptr<Child>(new Child(loop, pid, std::move(output.read), std::move(handlers)));
 }
 
 Child::Child(net::Loop& loop, pid_t pid, Fd output, Handlers handlers)

@@ -15,6 +15,7 @@
 
 #include "applets/applet.h"
 #include "applets/container/arguments.h"
+#include "applets/container/image.h"
 #include "applets/container/request.h"
 #include "applets/container/sidecar.h"
 #include "applets/exec.h"
@@ -23,6 +24,7 @@
 #include "applets/progress.h"
 #include "applets/session_flags.h"
 #include "applets/session_start.h"
+#include "net/ending_signals.h"
 #include "net/file.h"
 #include "net/leave.h"
 
@@ -38,48 +40,20 @@ constexpr Flag kExtensionFlags[] = {
      "what to run inside, as for mirrord exec"},
 };
 
-constexpr std::string_view architecture() {
-#if defined(__aarch64__)
-  return "arm64";
-#else
-  return "amd64";
-#endif
-}
-
 // The hook in this executable is of its own architecture.
 Status check_platform(const std::string& platform) {
   const std::string word = platform.substr(platform.find('/') + 1);
   const std::string wanted = word.substr(0, word.find('/'));
-  const bool is_same = wanted == architecture() ||
-                       (wanted == "x86_64" && architecture() == "amd64") ||
-                       (wanted == "aarch64" && architecture() == "arm64");
+  const bool is_same = wanted == container::architecture() ||
+                       (wanted == "x86_64" && container::architecture() == "amd64") ||
+                       (wanted == "aarch64" && container::architecture() == "arm64");
   if (platform.empty() || is_same)
     return {};
   return fail(ErrorCode::kUnsupported,
               "container.platform `" + platform + "`: this mirrord has the library for linux/" +
-                  std::string(architecture()) + " only",
+                  std::string(container::architecture()) + " only",
               "Use the mirrord of that platform.");
 }
-
-Status refuse_nested() {
-  if (!config::process_environment(kResolvedConfigVariable))
-    return {};
-  return fail(ErrorCode::kUsage,
-              "mirrord is already at work in this process: it was started by mirrord",
-              "Start it once only.");
-}
-
-// Ends the wait of the loop; the second one ends this process at once.
-class Interruption {
- public:
-  Interruption(net::Loop& loop, std::function<void(int)> callback)
-      : watchers_{net::SignalWatcher(loop, SIGINT, [callback] { callback(SIGINT); }),
-                  net::SignalWatcher(loop, SIGTERM, [callback] { callback(SIGTERM); }),
-                  net::SignalWatcher(loop, SIGHUP, [callback] { callback(SIGHUP); })} {}
-
- private:
-  net::SignalWatcher watchers_[3];
-};
 
 int exit_code_of(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -171,7 +145,7 @@ Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sideca
               container::Child::start(loop, std::move(words), environment, std::move(handlers)));
   Ending ending(loop, command.runtime, identifier_file);
   // The terminal sends its own to the runtime as well.
-  const Interruption interruption(loop, [&](int number) {
+  const net::EndingSignals interruption(loop, [&](int number) {
     if (number != SIGINT) {
       child->signal(number);
       ending.asked();
@@ -182,26 +156,32 @@ Result<int> run_program(net::Loop& loop, const ContainerCommand& command, Sideca
   return exit_code_of(*status);
 }
 
-Result<int> run_container(const CommandLine& line, Progress& progress,
-                          const std::function<void()>& is_ready) {
-  MIRRORD_CHECK_STATUS(refuse_nested());
-  MIRRORD_TRY(command, container::parse_container_command(line.words));
-  config::LoadRequest load = load_request(line);
+// What both commands begin with.
+Result<config::ResolvedConfig> load_config(const config::LoadRequest& load, Progress& progress) {
   auto config = config::load(load);
   if (!config)
     return std::unexpected(config_error(config.error()));
   MIRRORD_CHECK_STATUS(check_platform(config->container.platform));
   for (const std::string& warning : config->warnings)
     progress.warning(warning);
+  return std::move(*config);
+}
+
+Result<int> run_container(const CommandLine& line, Progress& progress,
+                          const std::function<void()>& is_ready) {
+  MIRRORD_CHECK_STATUS(refuse_nested());
+  MIRRORD_TRY(command, container::parse_container_command(line.words));
+  config::LoadRequest load = load_request(line);
+  MIRRORD_TRY(config, load_config(load, progress));
   if (command.publishes_ports)
     progress.warning(
         "published ports (-p) have no effect: the container shares the network of mirrord's proxy. "
         "Put them into `container.cli_extra_args`.");
   net::Loop loop;
   bool is_interrupted = false;
-  Sidecar sidecar(loop, command.runtime, *config, std::move(load), progress);
+  Sidecar sidecar(loop, command.runtime, config, std::move(load), progress);
   {
-    const Interruption interruption(loop, [&](int) {
+    const net::EndingSignals interruption(loop, [&](int) {
       if (is_interrupted)
         leave(1);
       is_interrupted = true;
@@ -214,17 +194,12 @@ Result<int> run_container(const CommandLine& line, Progress& progress,
 }
 
 std::string extension_json(const std::string& runtime, const Sidecar& sidecar) {
-  std::string words;
-  const auto add = [&](const std::string& word) {
-    words += (words.empty() ? "" : ",") + json_quoted(word);
-  };
-  for (const container::Variable& variable : sidecar.environment()) {
-    add("-e");
-    add(variable.name + "=" + variable.value);
-  }
-  for (const std::string& word : sidecar.options())
-    add(word);
-  return "{\"runtime\":" + json_quoted(runtime) + ",\"extra_args\":[" + words + "]}";
+  std::vector<std::string> words;
+  for (const container::Variable& variable : sidecar.environment())
+    words.insert(words.end(), {"-e", variable.name + "=" + variable.value});
+  for (std::string& option : sidecar.options())
+    words.push_back(std::move(option));
+  return "{\"runtime\":" + json_quoted(runtime) + ",\"extra_args\":" + json_list(words) + "}";
 }
 
 std::string extension_runtime() {
@@ -235,12 +210,7 @@ std::string extension_runtime() {
 
 Status run_extension(const CommandLine& line, Progress& progress) {
   config::LoadRequest load = load_request(line);
-  auto config = config::load(load);
-  if (!config)
-    return std::unexpected(config_error(config.error()));
-  MIRRORD_CHECK_STATUS(check_platform(config->container.platform));
-  for (const std::string& warning : config->warnings)
-    progress.warning(warning);
+  MIRRORD_TRY(config, load_config(load, progress));
   const std::string runtime = extension_runtime();
   net::Loop loop;
   bool is_over = false;
@@ -248,8 +218,8 @@ Status run_extension(const CommandLine& line, Progress& progress) {
     is_over = true;
     loop.stop();
   };
-  Sidecar sidecar(loop, runtime, *config, std::move(load), progress);
-  const Interruption interruption(loop, [&](int) { stop(); });
+  Sidecar sidecar(loop, runtime, config, std::move(load), progress);
+  const net::EndingSignals interruption(loop, [&](int) { stop(); });
   MIRRORD_CHECK_STATUS(sidecar.start());
   sidecar.on_ended(stop);
   progress.success(extension_json(runtime, sidecar));

@@ -66,14 +66,6 @@ std::string sha256_hex(std::string_view text) {
   return hex;
 }
 
-constexpr std::string_view architecture() {
-#if defined(__aarch64__)
-  return "arm64";
-#else
-  return "amd64";
-#endif
-}
-
 }  // namespace
 
 std::string empty_image_archive() {

@@ -34,10 +34,6 @@ constexpr milliseconds kToolLimit{60'000};
 constexpr milliseconds kLastWords{500};
 constexpr std::size_t kLargestHook = 16 << 20;
 
-milliseconds bounded(std::uint64_t value) {
-  return seconds(static_cast<std::int64_t>(std::min<std::uint64_t>(value, 1'000'000)));
-}
-
 constexpr std::size_t kLongestReason = 400;
 
 // What a runtime says about its failure, in one line.
@@ -105,7 +101,7 @@ Sidecar::~Sidecar() {
 }
 
 Status Sidecar::start() {
-  const milliseconds timeout = bounded(config_.agent.startup_timeout_seconds);
+  const milliseconds timeout = config::setting_seconds(config_.agent.startup_timeout_seconds);
   MIRRORD_TRY(source, target_source(config_));
   MIRRORD_CHECK_STATUS(make_directories());
   {
@@ -215,7 +211,7 @@ Status Sidecar::begin() {
   attached_ = std::move(child);
   bool is_late = false;
   net::Timer timer(loop_);
-  timer.start(bounded(config_.agent.startup_timeout_seconds), [&] {
+  timer.start(config::setting_seconds(config_.agent.startup_timeout_seconds), [&] {
     is_late = true;
     loop_.stop();
   });

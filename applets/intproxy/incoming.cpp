@@ -67,7 +67,7 @@ Incoming::Incoming(Session& session)
   const auto& source = settings->incoming_source;
   auto table = IncomingTable::create(session.options().directory,
                                      net::IpAddress::v4(source[0], source[1], source[2], source[3]),
-                                     session.options().accepts_any_user);
+                                     session.options().serves_container);
   if (!table) {
     session_.log().error(table.error().what);
     return;

@@ -135,7 +135,7 @@ void Session::on_agent_lost(const Error& why) {
     return;
   }
   log_->error(why.what);
-  if (options_.accepts_any_user) {
+  if (options_.serves_container) {
     tell_user(why.what);  // the program may be gone before its hook can say so
   }
   for (const std::unique_ptr<Part>& part : parts_) {

@@ -3,13 +3,15 @@
 
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <utility>
+
+#include "net/descriptor_packet.h"
+#include "net/unix_socket.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -213,28 +215,12 @@ void LocalConnection::transmit(std::span<const std::byte> first, std::span<const
   const auto part_of = [](std::span<const std::byte> bytes) {
     return iovec{const_cast<std::byte*>(bytes.data()), bytes.size()};
   };
-  std::array<iovec, 3> parts{part_of(first), part_of(second), part_of(third)};
-  msghdr message{};
-  message.msg_iov = parts.data();
-  message.msg_iovlen = parts.size();
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  if (descriptor >= 0) {
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &descriptor, sizeof(int));
-  }
-  ssize_t count = 0;
-  do {
-    count = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  } while (count < 0 && errno == EINTR);
-  if (count >= 0) {
+  const std::array<iovec, 3> parts{part_of(first), part_of(second), part_of(third)};
+  const Status sent = net::send_descriptor_packet(socket_.get(), parts, descriptor);
+  if (sent) {
     return;
   }
-  if (errno != EAGAIN) {
+  if (sent.error().sys != EAGAIN) {
     close();
     return;
   }
@@ -270,21 +256,7 @@ LocalServer::~LocalServer() {
 
 Status LocalServer::listen(const std::string& path, bool accepts_any_user) {
   accepts_any_user_ = accepts_any_user;
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return fail(ErrorCode::kConfig, "listen on " + path + ": the path is too long for a socket",
-                "Set XDG_RUNTIME_DIR to a shorter directory.");
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket.is_open()) {
-    return fail_system("create a local socket", errno);
-  }
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(socket.get(), kBacklog) != 0) {
-    return fail_system("listen on " + path, errno);
-  }
+  MIRRORD_TRY(socket, net::listen_unix(path, kBacklog));
   if (accepts_any_user && ::chmod(path.c_str(), 0666) != 0) {
     return fail_system("let all users connect to " + path, errno);
   }

@@ -4,13 +4,13 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <utility>
+
+#include "net/unix_socket.h"
 
 namespace mirrord::intproxy {
 
@@ -43,16 +43,14 @@ OutgoingStream::~OutgoingStream() {
 }
 
 Status OutgoingStream::listen_at(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
+  const auto address = net::unix_address(path);
+  if (!address) {
     return fail_system("listen at " + path, ENAMETOOLONG);
   }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const int type = kind() == AgentLink::Outgoing::kTcp ? SOCK_STREAM : SOCK_SEQPACKET;
   listener_ = Fd(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener_ ||
-      ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
       ::listen(listener_.get(), 1) != 0) {
     return fail_system("listen at " + path, errno);
   }

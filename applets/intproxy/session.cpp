@@ -93,7 +93,7 @@ Status Session::map_settings() {
 Status Session::create_slots() {
   const std::string path = options_.directory + "/" + local::kSlotsFile;
   const Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!file.is_open() || (options_.accepts_any_user && ::fchmod(file.get(), 0666) != 0) ||
+  if (!file.is_open() || (options_.serves_container && ::fchmod(file.get(), 0666) != 0) ||
       ::ftruncate(file.get(), kSlotsSize) != 0) {
     return fail_system("create " + path, errno, "Free some space on that file system.");
   }
@@ -112,14 +112,11 @@ Status Session::listen() {
   // session (stale.h).
   const std::string path = options_.directory + "/" + local::kSocketFile;
   const std::string draft = options_.directory + "/" + local::kNewSocketFile;
-  MIRRORD_CHECK_STATUS(server_.listen(draft, options_.accepts_any_user));
+  MIRRORD_CHECK_STATUS(server_.listen(draft, options_.serves_container));
   if (::rename(draft.c_str(), path.c_str()) != 0) {
     return fail_system("rename " + draft + " to " + path, errno);
   }
-  for (const int signal_number : {SIGTERM, SIGINT, SIGHUP}) {
-    signals_.push_back(std::make_unique<net::SignalWatcher>(
-        loop_, signal_number, [this] { end("a signal asked for it"); }));
-  }
+  signals_.emplace(loop_, [this](int) { end("a signal asked for it"); });
   idle_since_ms_ = loop_.now_ms();
   watch_root();
   schedule_check();

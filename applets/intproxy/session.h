@@ -15,6 +15,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@
 #include "applets/intproxy/log.h"
 #include "applets/intproxy/reconnect.h"
 #include "applets/intproxy/start.h"
+#include "net/ending_signals.h"
 #include "net/loop.h"
 #include "proto/local.h"
 
@@ -172,7 +174,7 @@ class Session {
   net::Timer trim_timer_;
   bool is_trim_due_ = false;
   bool was_used_ = false;  // since the trim timer was started
-  std::vector<std::unique_ptr<net::SignalWatcher>> signals_;
+  std::optional<net::EndingSignals> signals_;
   std::vector<std::unique_ptr<Part>> parts_;  // last: parts go before what they use
 };
 

@@ -4,16 +4,15 @@
 #include <dirent.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <ctime>
 #include <string_view>
 
 #include "net/fd.h"
 #include "net/file.h"
+#include "net/unix_socket.h"
 #include "proto/local.h"
 
 namespace mirrord::intproxy {
@@ -26,14 +25,12 @@ constexpr time_t kUnservedAgeSeconds = 600;
 constexpr std::size_t kNameLength = 12;
 
 bool is_refused(const std::string& socket_path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof address.sun_path) {
+  const auto address = net::unix_address(socket_path);
+  if (!address) {
     return false;
   }
-  std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
   const Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) !=
+  return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) !=
              0 &&
          errno == ECONNREFUSED;
 }

@@ -51,8 +51,9 @@ struct SessionOptions {
   // The root process only starts the session: others run the programs, later and one after the other.
   bool waits_for_programs = false;
   AgentSource agent;
-  // Programs of every user are served: the directory's parents keep others out.
-  bool accepts_any_user = false;
+  // The programs are in a container: of any user there (the directory's parents keep others out), and where their standard
+  // error cannot be found.
+  bool serves_container = false;
   std::string log_file;  // appended to; empty: DIRECTORY/log
   bool log_is_verbose = false;
 

@@ -23,7 +23,8 @@ Status send_stream_packet(int socket, StreamPacketKind kind, const std::vector<s
     std::ranges::replace(one, '\0', ' ');
     packet += one + '\0';
   }
-  return net::send_descriptor_packet(socket, std::as_bytes(std::span(packet)), descriptor);
+  const iovec part{packet.data(), packet.size()};
+  return net::send_descriptor_packet(socket, std::span(&part, 1), descriptor);
 }
 
 Result<StreamPacket> receive_stream_packet(int socket) {

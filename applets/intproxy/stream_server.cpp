@@ -2,13 +2,12 @@
 #include "applets/intproxy/stream_server.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "applets/intproxy/stream_packet.h"
+#include "net/unix_socket.h"
 
 namespace mirrord::intproxy {
 
@@ -35,19 +34,9 @@ StreamServer::~StreamServer() {
 }
 
 Status StreamServer::listen(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    return fail(ErrorCode::kConfig, "listen on " + path + ": the path is too long for a socket",
-                "Set XDG_RUNTIME_DIR to a shorter directory.");
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  listener_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!listener_ ||
-      ::bind(listener_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::listen(listener_.get(), 4) != 0) {
-    return fail_system("listen on " + path, errno);
-  }
+  constexpr int kBacklog = 4;
+  MIRRORD_TRY(socket, net::listen_unix(path, kBacklog));
+  listener_ = std::move(socket);
   accepting_ =
       std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_client(); });
   accepting_->watch(net::FdWatcher::kReadable);

@@ -3,13 +3,12 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "applets/intproxy/stream_packet.h"
+#include "net/unix_socket.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -101,15 +100,13 @@ class StreamTaker final : public AgentConnector {
 
 Result<StreamTaking> take_streams(net::Loop& loop, const std::string& path, milliseconds timeout) {
   const std::string tried = "connect to the mirrord command that holds the agent (" + path + ")";
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
+  const auto address = net::unix_address(path);
+  if (!address) {
     return fail(ErrorCode::kUsage, tried + ": the path is too long for a socket");
   }
-  std::memcpy(address.sun_path, path.data(), path.size());
   Fd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket ||
-      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0) {
     return fail_system(tried, errno);
   }
   pollfd readable{socket.get(), POLLIN, 0};
