@@ -47,7 +47,8 @@ def ask(port, user):
             channel.unary_unary("/Echo/Once")(b"fail", metadata=metadata, timeout=20)
         except grpc.RpcError as error:
             print(error.code().name, error.details())
-        print([one.decode() for one in channel.unary_stream("/Echo/Many")(b"3", metadata=metadata, timeout=20)])
+        for answer in channel.unary_stream("/Echo/Many")(b"3", metadata=metadata, timeout=20):
+            print(answer.decode())
         # Each answer is waited for before the next request is sent.
         waiting = []
         answers = channel.stream_stream("/Echo/Both")(numbered(waiting), metadata=metadata, timeout=20)

@@ -327,6 +327,19 @@ def compile_with(*command, cwd=None, env=None):
         raise RuntimeError("%s\n%s" % (" ".join(command), done.stdout.decode(errors="replace")))
 
 
+def go_program(name, package, *sources):
+    """Builds a program of the module in tests/apps/go: a folder of it, or a tool that its go.mod names."""
+    need("go")
+    done = subprocess.run(["go", "list", "-m"], cwd=os.path.join(APPS, "go"), capture_output=True, text=True, check=False)
+    if "requires go >= " in done.stderr:
+        raise unittest.SkipTest(done.stderr.strip())
+    files = ["go/go.mod", "go/go.sum"] + ["go/" + source for source in sources]
+    folder = build_once(name, files, lambda out: compile_with(
+        "go", "build", "-o", os.path.join(out, name), package, cwd=os.path.join(APPS, "go"),
+        env={"CGO_ENABLED": "1", "GOFLAGS": "-p=2", "GO111MODULE": "on"}))
+    return os.path.join(folder, name)
+
+
 def python_with(*modules):
     """A Python interpreter that has these modules."""
     for candidate in (sys.executable, "/usr/bin/python3"):

@@ -339,8 +339,9 @@ class HttpOne(HttpFilters):
 
 
     def test_killed_at_any_moment_under_load(self):
-        # MIRRORD_TEST_KILLS=1000 for the long run. Every request gets an answer, soon, whoever is killed.
-        random = Random(1)
+        # MIRRORD_TEST_KILLS=1000 for the long run, MIRRORD_TEST_SEED for other moments.
+        # Every request gets an answer, soon, whoever is killed.
+        random = Random(int(os.environ.get("MIRRORD_TEST_SEED", "1")))
         for turn in range(int(os.environ.get("MIRRORD_TEST_KILLS", "6"))):
             process = self.serve()
             client = subprocess.Popen(["nsenter", "--target", str(self.target.pid), "--net", python_with(), "-c", ASKER,
