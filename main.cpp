@@ -11,6 +11,7 @@ constexpr mirrord::Applet kApplets[] = {
     {"ci",       "run a program in the background of a pipeline",             kPublic, mirrord::ci_main, mirrord::ci_commands},
     {"completions", "print a script that completes commands in a shell",      kPublic, mirrord::completions_main, mirrord::completions_commands},
     {"config",   "list the configuration keys, explain what is remote",      kPublic, mirrord::config_main, mirrord::config_commands},
+    {"console",  "show the log lines of sessions as they come",               kPublic, mirrord::console_main, mirrord::console_commands},
     {"container", "run a local container in the context of a target",         kPublic, mirrord::container_main, mirrord::container_commands},
     {"container-ext", "prepare a local container for an editor's plugin",    kHidden, mirrord::container_ext_main, mirrord::container_ext_commands},
     {"container-session", "serve a local container (started by mirrord)",    kHidden, mirrord::container_session_main, nullptr},

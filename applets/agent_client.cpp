@@ -30,10 +30,10 @@ AgentClient::~AgentClient() {
 }
 
 Status AgentClient::open(const config::ResolvedConfig& config, Progress& progress,
-                         Handlers handlers) {
+                         const CommandLog& log, Handlers handlers) {
   handlers_ = std::move(handlers);
   const milliseconds timeout = config::setting_seconds(config.agent.startup_timeout_seconds);
-  MIRRORD_TRY(source, target_source(config));
+  MIRRORD_TRY(source, target_source(config, log));
   Progress step =
       progress.subtask(source.address.empty() ? "starting the agent"
                                               : "connecting to the agent at " + source.address);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "applets/command_log.h"
 #include "applets/config/config.h"
 #include "applets/intproxy/agent_link.h"
 #include "applets/intproxy/agent_source.h"
@@ -32,7 +33,8 @@ class AgentClient {
 
   // Runs the loop until the agent is ready; the handlers hold from then on. Call once, while the
   // process has one thread.
-  Status open(const config::ResolvedConfig& config, Progress& progress, Handlers handlers);
+  Status open(const config::ResolvedConfig& config, Progress& progress, const CommandLog& log,
+              Handlers handlers);
   [[nodiscard]] intproxy::AgentLink& link() { return *link_; }
   // Says goodbye; then the agent ends, unless it has other clients.
   void leave();

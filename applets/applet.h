@@ -44,6 +44,7 @@ int demo_main(int argc, char** argv);
 int diagnose_main(int argc, char** argv);
 int doctor_main(int argc, char** argv);
 int config_main(int argc, char** argv);
+int console_main(int argc, char** argv);
 int dump_main(int argc, char** argv);
 int exec_main(int argc, char** argv);
 int ext_main(int argc, char** argv);
@@ -57,6 +58,7 @@ int wire_main(int argc, char** argv);
 
 std::vector<Command> completions_commands();
 std::vector<Command> config_commands();
+std::vector<Command> console_commands();
 std::vector<Command> ci_commands();
 std::vector<Command> container_commands();
 std::vector<Command> container_ext_commands();

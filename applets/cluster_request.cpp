@@ -10,9 +10,10 @@
 
 namespace mirrord {
 
-Result<k8s::AgentSessionRequest> cluster_request(const config::ResolvedConfig& config) {
+Result<k8s::AgentSessionRequest> cluster_request(const config::ResolvedConfig& config,
+                                                 const CommandLog& log) {
   k8s::AgentSessionRequest request;
-  MIRRORD_TRY(client, k8s::load_client_config(config.cluster));
+  MIRRORD_TRY(client, logged_client_config(config.cluster, log));
   if (client.credentials) {
     if (auto credentials = client.credentials(false); !credentials)
       return std::unexpected(std::move(credentials.error()));

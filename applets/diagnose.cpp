@@ -49,7 +49,9 @@ Result<std::vector<double>> measure(const config::ResolvedConfig& config, int co
     lost = why;
     loop.stop();
   };
-  MIRRORD_CHECK_STATUS(client.open(config, progress, {.lost = on_lost, .interrupted = on_lost}));
+  MIRRORD_TRY(log, open_command_log("diagnose"));
+  MIRRORD_CHECK_STATUS(
+      client.open(config, progress, log, {.lost = on_lost, .interrupted = on_lost}));
   Progress step = progress.subtask("measuring the round trips");
   std::vector<double> times;
   for (int i = 0; i <= count && !lost; ++i) {

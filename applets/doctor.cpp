@@ -59,7 +59,9 @@ void check_agent(DoctorReport& report, const config::ResolvedConfig& config) {
   net::Loop loop;
   AgentClient client(loop);
   Progress silent(ProgressMode::kOff, "mirrord doctor");
-  const Status opened = client.open(config, silent, {});
+  const auto log = open_command_log("doctor");
+  const Status opened =
+      log ? client.open(config, silent, *log, {}) : Status(std::unexpected(log.error()));
   if (!opened) {
     report.failed("agent", opened.error());
     silent.failure();

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "applets/command_log.h"
 #include "applets/doctor.h"
 #include "k8s/api_client.h"
 #include "k8s/client_config.h"
@@ -212,7 +213,9 @@ std::vector<Permission> permissions_needed(const config::ResolvedConfig& config)
 }
 
 void check_cluster(DoctorReport& report, const config::ResolvedConfig& config) {
-  auto access = k8s::load_client_config(config.cluster);
+  const auto log = open_command_log("doctor");
+  auto access = log ? logged_client_config(config.cluster, *log)
+                    : Result<k8s::ClientConfig>(std::unexpected(log.error()));
   if (!access) {
     report.failed("kubeconfig", access.error());
     return;

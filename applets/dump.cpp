@@ -71,12 +71,13 @@ Status check_target(const config::Target& target) {
 }
 
 // The ports of the pod's specification.
-Result<Ports> declared_ports(net::Loop& loop, const config::ResolvedConfig& config) {
+Result<Ports> declared_ports(net::Loop& loop, const config::ResolvedConfig& config,
+                             const CommandLog& log) {
   constexpr const char* kHint = "Name the ports with --ports.";
   if (config.target.kind != config::TargetKind::kKubernetes) {
     return fail(ErrorCode::kConfig, "this kind of target declares no ports", kHint);
   }
-  MIRRORD_TRY(request, cluster_request(config));
+  MIRRORD_TRY(request, cluster_request(config, log));
   k8s::ApiClient client(loop, std::move(request.client));
   MIRRORD_TRY(pod, k8s::resolve_target(client, request.target, request.target_name_space));
   if (pod.container_ports.empty()) {
@@ -232,14 +233,15 @@ Status run(Ports ports, const config::ResolvedConfig& config, Progress& progress
     result = std::move(status);
     loop.stop();
   };
+  MIRRORD_TRY(log, open_command_log("dump"));
   if (ports.empty()) {
-    MIRRORD_TRY(declared, declared_ports(loop, config));
+    MIRRORD_TRY(declared, declared_ports(loop, config, log));
     ports = std::move(declared);
   }
   AgentClient client(loop);
   Dump* dump = nullptr;
   MIRRORD_CHECK_STATUS(client.open(
-      config, progress,
+      config, progress, log,
       {.lost = [&](const Error& why) { end(std::unexpected(why)); },
        .interrupted = [](const Error& why) { print_warning(why.what + "; connecting again"); },
        .restored =

@@ -116,7 +116,7 @@ Status Execution::start() {
   session.show_warnings();
   show_incoming();
   timings_.mark("program");
-  SessionPlan plan;
+  SessionPlan plan{.command = "exec"};
   plan.local_files = executables();
   plan.is_go = kind_.is_go;
   // What cannot load the hook at all has been named above.

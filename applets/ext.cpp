@@ -60,7 +60,7 @@ void print_config(const config::ResolvedConfig& config, Progress& progress) {
 // What is known of the program. Without a name it may be Go's as well, which can only be reached if
 // it asks libc for names; other programs do not look at that variable.
 SessionPlan plan_for(const std::string& executable, Progress& progress) {
-  SessionPlan plan;
+  SessionPlan plan{.command = "ext"};
   plan.waits_for_programs = true;
   plan.explains_not_loaded = true;
   plan.is_go = true;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "applets/applet.h"
+#include "applets/command_log.h"
 #include "applets/exec.h"
 #include "applets/json_error.h"
 #include "applets/json_text.h"
@@ -80,7 +81,8 @@ Result<std::string> list(const CommandLine& line) {
   auto config = config::load(load);
   if (!config)
     return std::unexpected(config_error(config.error()));
-  MIRRORD_TRY(access, k8s::load_client_config(config->cluster));
+  MIRRORD_TRY(log, open_command_log("ls"));
+  MIRRORD_TRY(access, logged_client_config(config->cluster, log));
   const std::string current =
       config->target.name_space.empty() ? access.name_space : config->target.name_space;
   net::Loop loop;

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "applets/applet.h"
+#include "applets/command_log.h"
 #include "applets/exec.h"
 #include "applets/json_error.h"
 #include "applets/session_flags.h"
@@ -41,7 +42,10 @@ Error look_for_operator(const CommandLine& line, const std::string& command) {
   auto config = config::load(load);
   if (!config)
     return config_error(config.error());
-  auto access = k8s::load_client_config(config->cluster);
+  const auto log = open_command_log("operator");
+  if (!log)
+    return log.error();
+  auto access = logged_client_config(config->cluster, *log);
   if (!access)
     return access.error();
   const std::string server = access->server;

@@ -133,7 +133,8 @@ Status run(const Arguments& arguments, const config::ResolvedConfig& config, Pro
   AgentClient client(loop);
   std::unique_ptr<intproxy::Forwarder> forwarder;
   std::unique_ptr<intproxy::ReverseForwarder> reverse;
-  MIRRORD_CHECK_STATUS(client.open(config, progress,
+  MIRRORD_TRY(log, open_command_log("port-forward"));
+  MIRRORD_CHECK_STATUS(client.open(config, progress, log,
                                    {.lost =
                                         [&](const Error& why) {
                                           is_over = true;

@@ -21,6 +21,7 @@
 #include "applets/config/load.h"
 #include "applets/config/path_mapping.h"
 #include "applets/config/settings_file.h"
+#include "applets/config_summary.h"
 #include "applets/hook_file.h"
 #include "applets/intproxy/user_notice.h"
 #include "applets/json_text.h"
@@ -45,10 +46,17 @@ class AgentVariables {
       set("MIRRORD_AGENT_NFTABLES", std::uint64_t{*pod.nftables});
     set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
     set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
+    // The user's own RUST_LOG is about other programs.
+    inherited_filter_ = config::process_environment("RUST_LOG");
+    setenv("RUST_LOG", agent.log_level.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
   }
   AgentVariables(const AgentVariables&) = delete;
   AgentVariables& operator=(const AgentVariables&) = delete;
   ~AgentVariables() {
+    if (inherited_filter_)
+      setenv("RUST_LOG", inherited_filter_->c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+    else
+      unsetenv("RUST_LOG");  // NOLINT(concurrency-mt-unsafe)
     for (const char* name : names_)
       unsetenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
   }
@@ -60,6 +68,7 @@ class AgentVariables {
     setenv(name, std::to_string(*value).c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
     names_.push_back(name);
   }
+  std::optional<std::string> inherited_filter_;
   std::vector<const char*> names_;
 };
 
@@ -88,24 +97,14 @@ std::function<intproxy::MappedPath(std::string_view)> path_mapper(
   };
 }
 
-// A filter in the form of RUST_LOG ("mirrord=debug,warn"); MIRRORD_LOG stands in its place. Our log has one level more than
-// the usual: everything at debug or trace.
-bool wants_debug(const std::string& level) {
-  std::string filter = config::process_environment("MIRRORD_LOG").value_or(level);
-  std::ranges::transform(filter, filter.begin(), [](unsigned char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 0x20 : c);
-  });
-  for (std::size_t at = 0; at <= filter.size();) {
-    const std::size_t end = std::min(filter.find(',', at), filter.size());
-    const std::string part = filter.substr(at, end - at);
-    const std::size_t equals = part.find('=');
-    const std::string word = part.substr(equals == std::string::npos ? 0 : equals + 1);
-    const bool is_ours = equals == std::string::npos || part.starts_with("mirrord");
-    if (is_ours && (word == "debug" || word == "trace"))
-      return true;
-    at = end + 1;
-  }
-  return false;
+// MIRRORD_LOG stands in place of the configured level.
+log::Settings log_settings(const config::ProxyOptions& proxy) {
+  const auto filter = config::process_environment("MIRRORD_LOG");
+  return {.file = proxy.log_destination,
+          .filter = filter.value_or(proxy.log_level),
+          .format = proxy.json_log ? log::Format::kJson : log::Format::kText,
+          .console = config::process_environment("MIRRORD_CONSOLE_ADDR").value_or(""),
+          .console_filter = filter.value_or("")};
 }
 
 intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
@@ -114,8 +113,7 @@ intproxy::SessionOptions session_options(const config::ResolvedConfig& config,
   intproxy::SessionOptions options;
   options.directory = directory;
   options.agent = local_source(config.target);
-  options.log_file = config.proxy.log_destination;
-  options.log_is_verbose = wants_debug(config.proxy.log_level);
+  options.log = log_settings(config.proxy);
   options.connect_timeout = config::setting_seconds(config.agent.startup_timeout_seconds);
   options.start_idle_timeout = config::setting_seconds(config.proxy.start_idle_timeout_seconds);
   options.idle_timeout = config::setting_seconds(config.proxy.idle_timeout_seconds);
@@ -171,11 +169,29 @@ void SessionStart::show_warnings() const {
          .links = {}});
 }
 
+void SessionStart::warn_of_log(const log::Settings& settings) const {
+  log::Log tried;
+  if (settings.file.empty())
+    return;
+  if (const Status opened = tried.add_file(settings.file, {}, settings.format); !opened)
+    progress_.warning(opened.error().what + "; the session has no log");
+}
+
+void SessionStart::log_configuration() const {
+  log_->info(log::Component::kConfig,
+             config_.file.empty() ? "no configuration file" : "configuration " + config_.file);
+  for (const std::string& line : config_summary(config_))
+    log_->debug(log::Component::kConfig, [&] { return line; });
+}
+
 Status SessionStart::start(const SessionPlan& plan) {
+  MIRRORD_TRY(log, open_command_log(plan.command));
+  log_ = std::move(log);
+  log_configuration();
   MIRRORD_TRY(tls_trust, intproxy::load_tls_trust(config_.network.incoming.tls_delivery));
   if (is_in_cluster(config_) && !plan.placement) {
     progress_.leave_terminal();  // a credential plugin may ask there
-    MIRRORD_TRY(request, cluster_request(config_));
+    MIRRORD_TRY(request, cluster_request(config_, log_));
     cluster_ = std::make_unique<k8s::AgentSessionRequest>(std::move(request));
     timings_.mark("kubeconfig");
   }
@@ -191,9 +207,13 @@ Status SessionStart::start(const SessionPlan& plan) {
     input.keeps_own_files = true;
   else
     input.paths = config::path_context(config::process_environment, plan.local_files);
+  input.logs_decisions =
+      log::wants(log_settings(config_.proxy), log::Component::kHook, log::Level::kDebug);
   input.ignored_ports = config::process_environment("MIRRORD_IGNORE_DEBUGGER_PORTS").value_or("");
   input.environment = {std::string(local::kSessionVariable) + "=" + directory,
                        std::string(kResolvedConfigVariable) + "=" + variables_.resolved_config};
+  log_->debug(log::Component::kSession,
+              [&] { return "session directory " + directory + ", hook " + hook; });
   MIRRORD_TRY(settings, config::build_settings(config_, input));
   timings_.mark("settings");
   MIRRORD_CHECK_STATUS(config::write_settings(directory, settings));
@@ -202,11 +222,12 @@ Status SessionStart::start(const SessionPlan& plan) {
   timings_.mark("session directory");
 
   intproxy::SessionOptions options = session_options(config_, directory, settings);
+  warn_of_log(options.log);
   options.waits_for_programs = plan.waits_for_programs;
   if (plan.placement) {
     options.agent = {.stream_server = plan.placement->stream_server};
     options.serves_container = true;
-    options.log_file.clear();
+    options.log.file.clear();
     options.notices.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   }
   options.tls_trust = std::move(tls_trust);
@@ -225,6 +246,10 @@ Status SessionStart::start(const SessionPlan& plan) {
   }
   MIRRORD_TRY(started, run(std::move(options)));
   remote_ = std::move(started.environment);
+  log_->info(log::Component::kSession, "intproxy " + std::to_string(started.intproxy_pid) +
+                                           " is ready, agent " + started.agent_version + ", " +
+                                           std::to_string(remote_.size()) +
+                                           " variables of the target");
   intproxy_.reset(static_cast<int>(syscall(SYS_pidfd_open, started.intproxy_pid, 0)));
   timings_.mark("intproxy, agent, environment");
   return {};
@@ -232,9 +257,11 @@ Status SessionStart::start(const SessionPlan& plan) {
 
 Result<intproxy::StartedSession> SessionStart::run(intproxy::SessionOptions options) {
   Progress step = progress_.subtask("starting the session");
-  const AgentVariables variables(config_.agent, config_.agent_pod);
+  std::optional<AgentVariables> variables;
   if (cluster_)
     options.agent = {.cluster = std::move(cluster_)};
+  else
+    variables.emplace(config_.agent, config_.agent_pod);
   std::optional<Progress> part;
   auto started = intproxy::start_session(std::move(options),
                                          [&](intproxy::StartStep kind, std::string_view text) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "applets/child_environment.h"
+#include "applets/command_log.h"
 #include "applets/config/config.h"
 #include "applets/intproxy/start.h"
 #include "applets/progress.h"
@@ -23,6 +24,7 @@ inline constexpr char kResolvedConfigVariable[] = "MIRRORD_RESOLVED_CONFIG";
 
 // What is known of the programs that the session is for.
 struct SessionPlan {
+  std::string_view command;  // whose log it is
   std::vector<std::string>
       local_files;                   // to be read on this machine, for a program to start at all
   bool is_go = false;                // let Go look names up through libc
@@ -67,11 +69,14 @@ class SessionStart {
   void release_and_wait();
 
  private:
+  void log_configuration() const;
+  void warn_of_log(const log::Settings& settings) const;
   Result<intproxy::StartedSession> run(intproxy::SessionOptions options);
 
   const config::ResolvedConfig& config_;
   Progress& progress_;
   Timings& timings_;
+  CommandLog log_;                                     // from start() on
   std::unique_ptr<k8s::AgentSessionRequest> cluster_;  // until the session has it
   std::unique_ptr<SessionDirectory> directory_;
   SessionVariables variables_;

@@ -37,11 +37,12 @@ intproxy::AgentSource local_source(const config::Target& target) {
   return source;
 }
 
-Result<intproxy::AgentSource> target_source(const config::ResolvedConfig& config) {
+Result<intproxy::AgentSource> target_source(const config::ResolvedConfig& config,
+                                            const CommandLog& log) {
   if (!is_in_cluster(config)) {
     return local_source(config.target);
   }
-  MIRRORD_TRY(request, cluster_request(config));
+  MIRRORD_TRY(request, cluster_request(config, log));
   intproxy::AgentSource source;
   source.cluster = std::make_unique<k8s::AgentSessionRequest>(std::move(request));
   return source;

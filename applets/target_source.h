@@ -1,6 +1,7 @@
 // applets/target_source.h — from the configured target to where its agent is, or how it is started.
 #pragma once
 
+#include "applets/command_log.h"
 #include "applets/config/config.h"
 #include "applets/intproxy/start.h"
 #include "net/error.h"
@@ -15,6 +16,7 @@ intproxy::AgentSource local_source(const config::Target& target);
 
 // Of any target. In a cluster the kubeconfig is read and an exec plugin may run: call while the process
 // has one thread.
-Result<intproxy::AgentSource> target_source(const config::ResolvedConfig& config);
+Result<intproxy::AgentSource> target_source(const config::ResolvedConfig& config,
+                                            const CommandLog& log);
 
 }  // namespace mirrord

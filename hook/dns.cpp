@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 
 #include "hook/address.h"
+#include "hook/decision_log.h"
 #include "hook/guard.h"
 #include "hook/ipc.h"
 #include "hook/net_rules.h"
@@ -217,9 +218,15 @@ int Lookup::resolve(const char* node, int family, int socket_type, int protocol,
 }
 
 bool is_remote_lookup(const char* node, uint16_t port) {
-  return is_active() && node != nullptr && has_flag(local::kDnsEnabled) && !is_numeric(node) &&
-         !is_localhost(node) &&
-         decide_lookup(current_net_rules(), node, port) != NetDecision::kLocal;
+  if (!is_active() || node == nullptr || !has_flag(local::kDnsEnabled) || is_numeric(node) ||
+      is_localhost(node)) {
+    return false;
+  }
+  const bool is_remote = decide_lookup(current_net_rules(), node, port) != NetDecision::kLocal;
+  if (MIRRORD_UNLIKELY(logs_decisions())) {
+    log_name(node, is_remote);
+  }
+  return is_remote;
 }
 
 int reverse_resolve(const local::Address& address, char* name, size_t size) {

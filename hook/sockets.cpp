@@ -8,6 +8,7 @@
 
 #include "hook/address.h"
 #include "hook/decide.h"
+#include "hook/decision_log.h"
 #include "hook/incoming.h"
 #include "hook/ipc.h"
 #include "hook/net_rules.h"
@@ -125,8 +126,13 @@ bool is_remote_unix(const local::Address& address) {
 // How one address is to be connected; kAsk is resolved here.
 bool goes_remote(local::Transport transport, const local::Address& remote) {
   const NetDecision decision = decide_connect(current_net_rules(), transport, remote);
-  return decision == NetDecision::kRemote ||
-         (decision == NetDecision::kAsk && !is_bypassed_by_intproxy(transport, remote));
+  const bool is_remote =
+      decision == NetDecision::kRemote ||
+      (decision == NetDecision::kAsk && !is_bypassed_by_intproxy(transport, remote));
+  if (MIRRORD_UNLIKELY(logs_decisions())) {
+    log_peer(remote, is_remote);
+  }
+  return is_remote;
 }
 
 // A listener of the session that is known under this port on loopback: where it really is.

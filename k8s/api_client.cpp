@@ -54,6 +54,14 @@ std::string reason_of(const Transfer& transfer, CURLcode code) {
   return transfer.reason.data();
 }
 
+// "GET /api/v1/pods: 200 in 12 ms".
+std::string summary_of(const Transfer& transfer, CURLcode code) {
+  const auto time = std::chrono::steady_clock::now() - transfer.begun;
+  return transfer.request.method + " " + transfer.request.path + ": " +
+         (code == CURLE_OK ? std::to_string(transfer.status) : reason_of(transfer, code)) + " in " +
+         std::to_string(time / std::chrono::milliseconds(1)) + " ms";
+}
+
 bool is_lost_connection(CURLcode code) {
   return code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
          code == CURLE_PARTIAL_FILE || code == CURLE_HTTP2 || code == CURLE_HTTP2_STREAM;
@@ -275,6 +283,9 @@ void ApiClient::Impl::attempt_ended(const TransferPointer& transfer, CURLcode co
     scout_is_done();
   }
   has_answered = has_answered || transfer->status != 0;
+  if (config.log) {
+    config.log(summary_of(*transfer, code));
+  }
   if (code == CURLE_OK && transfer->status == 401 && !std::exchange(transfer->has_renewed, true)) {
     renew_and_repeat(transfer);
     return;

@@ -38,6 +38,8 @@ struct ClientConfig {
   std::string impersonate_uid;
   std::vector<std::string> impersonate_groups;
   std::vector<std::pair<std::string, std::string>> impersonate_extra;  // header suffix, value
+  // Gets a line for each exchange with the server, on the client's thread; may be empty.
+  std::function<void(const std::string& line)> log;
 };
 
 struct ClientConfigChoice {

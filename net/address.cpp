@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 namespace mirrord::net {
@@ -64,6 +65,28 @@ std::optional<Endpoint> Endpoint::from_sockaddr(const sockaddr_storage& storage)
     return endpoint;
   }
   return std::nullopt;
+}
+
+std::optional<Endpoint> Endpoint::parse(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) {
+    return std::nullopt;
+  }
+  std::string_view host = text.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) {
+    host = host.substr(1, host.size() - 2);
+  } else if (host.contains(':')) {
+    return std::nullopt;
+  }
+  const auto ip = IpAddress::parse(host == "localhost" ? "127.0.0.1" : host);
+  const char* end = text.data() + text.size();
+  Endpoint endpoint;
+  const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, endpoint.port);
+  if (!ip || error != std::errc() || rest != end) {
+    return std::nullopt;
+  }
+  endpoint.ip = *ip;
+  return endpoint;
 }
 
 std::string Endpoint::to_string() const {

@@ -39,7 +39,9 @@ struct Endpoint {
   socklen_t to_sockaddr(sockaddr_storage& storage) const;
   // Nothing for families other than AF_INET and AF_INET6.
   static std::optional<Endpoint> from_sockaddr(const sockaddr_storage& storage);
-  [[nodiscard]] std::string to_string() const;  // "1.2.3.4:80", "[::1]:80"
+  // "1.2.3.4:80", "[::1]:80", "localhost:80".
+  static std::optional<Endpoint> parse(std::string_view text);
+  [[nodiscard]] std::string to_string() const;  // as parse reads it
   auto operator<=>(const Endpoint&) const = default;
 };
 

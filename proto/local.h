@@ -29,6 +29,7 @@ enum class MessageType : uint32_t {
   kFork,         // one-way; one descriptor: the other end becomes a connection of the child
   kExec,         // one-way; the process keeps its key and its handles for its next image
   kLog,          // one-way; text for the session's log
+  kLogDecision,  // the same, for those who want to know every decision
   kPing,         // -> nothing, at once: the intproxy works
 
   // Files. Every answer begins with LocalHeader::error (0 or an errno).
@@ -381,6 +382,7 @@ enum SettingsFlags : uint32_t {
   kOwnFilesLocal = 1 << 18,     // paths that no rule names are local below the directory in which a
                                 // program starts, and its executable: where it starts is not known
                                 // beforehand (a container)
+  kLogDecisions = 1 << 19,      // kLogDecision is wanted
 };
 
 struct Settings {

@@ -19,6 +19,7 @@
 #include "applets/agent/server.h"
 #include "applets/agent/target.h"
 #include "applets/applet.h"
+#include "applets/log/log.h"
 #include "applets/version.h"
 #include "net/leave.h"
 #include "net/tls_context.h"
@@ -137,7 +138,22 @@ std::string_view redirect_way() {
   return nftables != nullptr && *nftables != '\0' && !is_falsy(nftables) ? "nftables" : "auto";
 }
 
+// RUST_LOG and MIRRORD_AGENT_JSON_LOG are the original's. What is wrong is told in any case.
+log::Log open_agent_log() {
+  log::Log log;
+  const char* filter = ::getenv("RUST_LOG");
+  const char* json = ::getenv("MIRRORD_AGENT_JSON_LOG");
+  const bool is_json = json != nullptr && *json != '\0' && !is_falsy(json);
+  if (const Status opened =
+          log.add_descriptor(STDERR_FILENO, log::Filter::parse(filter == nullptr ? "warn" : filter),
+                             is_json ? log::Format::kJson : log::Format::kText);
+      !opened)
+    std::fprintf(stderr, "mirrord agent: %s\n", opened.error().what.c_str());
+  return log;
+}
+
 Status serve(const Options& options) {
+  log::Log log = open_agent_log();
   MIRRORD_TRY(tls, make_tls(options.operator_certificate));
   if (!options.metrics_address.empty())
     std::fputs("mirrord agent: metrics are not available yet; going on without\n", stderr);
@@ -164,7 +180,7 @@ Status serve(const Options& options) {
         std::make_unique<TlsPorts>(loop, target, std::move(tls_ports)));
   }
   drop_privileges();
-  Server server(loop, target,
+  Server server(loop, target, log,
                 {.first_client = options.communication_timeout,
                  .idle = options.idle_ttl,
                  .reconnect = options.reconnect_ttl,
@@ -176,6 +192,7 @@ Status serve(const Options& options) {
     server.listen(std::move(socket));
   std::printf("agent ready - version %s\n", kVersion);
   std::fflush(stdout);
+  log.info(log::Component::kSession, "the target is " + target.name);
   const Status status = server.run();
   // A pool thread may hang on a dead disk: leave without waiting for it.
   leave(status ? 0 : report(status.error()));

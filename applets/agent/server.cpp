@@ -85,10 +85,11 @@ Result<Fd> listen_for_clients(std::uint16_t port) {
                    "port " + std::to_string(port));
 }
 
-Server::Server(net::Loop& loop, const Target& target, Limits limits,
+Server::Server(net::Loop& loop, const Target& target, log::Log& log, Limits limits,
                std::shared_ptr<net::TlsContext> tls, std::unique_ptr<Incoming> incoming)
     : loop_(loop),
       target_(target),
+      log_(log),
       limits_(limits),
       incoming_(std::move(incoming)),
       tls_(std::move(tls)),
@@ -173,8 +174,9 @@ void Server::welcome(Fd socket, std::string name) {
 
 void Server::add(std::uint64_t id, Fd socket, std::string name) {
   timer_.stop();
+  log_.info(log::Component::kSession, name + " has connected");
   sessions_.emplace(
-      id, std::make_unique<Session>(loop_, target_, std::move(socket), std::move(name),
+      id, std::make_unique<Session>(loop_, target_, log_, std::move(socket), std::move(name),
                                     Session::Handlers{.known = [this, id] { identify(id); },
                                                       .ended = [this, id] { remove(id); }},
                                     incoming_.get()));
@@ -219,6 +221,9 @@ void Server::remove(std::uint64_t id) {
     if (session == sessions_.end())
       return;  // asked for twice
     note_missing(*session->second);
+    log_.info(log::Component::kSession,
+              session->second->peer_name() +
+                  (session->second->has_said_goodbye() ? " has left" : " is gone"));
     sessions_.erase(session);
     if (const auto found = guarded_.find(id); found != guarded_.end())
       found->second.pump->finish(kFarewell);
@@ -256,7 +261,7 @@ void Server::authenticated(std::uint64_t id) {
 void Server::tls_ended(std::uint64_t id, std::optional<Error> why) {
   const bool was_stranger = !guarded_.at(id).is_authenticated;
   if (was_stranger && why)
-    std::fprintf(stderr, "mirrord agent: refused a client: %s\n", why->what.c_str());
+    log_.warn(log::Component::kSession, "refused a client: " + why->what);
   loop_.defer([this, id, was_stranger] {
     guarded_.erase(id);
     // One that never was a client changes nothing; but the only stream there is was the agent's life.
@@ -282,6 +287,7 @@ void Server::target_ended() {
 }
 
 void Server::leave_with(const std::string& reason) {
+  log_.info(log::Component::kSession, reason);
   target_watcher_.reset();
   listener_watcher_.reset();
   is_leaving_ = true;

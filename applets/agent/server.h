@@ -12,6 +12,7 @@
 #include "applets/agent/incoming/incoming.h"
 #include "applets/agent/session.h"
 #include "applets/agent/target.h"
+#include "applets/log/log.h"
 #include "net/error.h"
 #include "net/fd.h"
 #include "net/loop.h"
@@ -34,7 +35,7 @@ class Server {
   // With `tls` every client has to pass its handshake, in which the agent is the TLS client that
   // demands a certificate; until then nothing of what it sends is looked at, and it counts for nothing.
   // Without `incoming` clients get no traffic of the target's ports.
-  Server(net::Loop& loop, const Target& target, Limits limits,
+  Server(net::Loop& loop, const Target& target, log::Log& log, Limits limits,
          std::shared_ptr<net::TlsContext> tls = nullptr,
          std::unique_ptr<Incoming> incoming = nullptr);
   ~Server();
@@ -65,6 +66,7 @@ class Server {
 
   net::Loop& loop_;
   const Target& target_;
+  log::Log& log_;
   const Limits limits_;
   std::unique_ptr<Incoming> incoming_;  // before the sessions, which use it to their end
   Fd listener_;

@@ -52,13 +52,15 @@ net::Chunk chunk_of(proto::Bytes&& bytes) {
 
 }  // namespace
 
-Session::Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
-                 Handlers handlers, Incoming* incoming)
+Session::Session(net::Loop& loop, const Target& target, log::Log& log, Fd socket,
+                 std::string peer_name, Handlers handlers, Incoming* incoming)
     : loop_(loop),
       target_(target),
+      log_(log),
+      peer_name_(std::move(peer_name)),
       handlers_(std::move(handlers)),
       client_version_(*proto::SemVer::parse(proto::kVersionWithoutHandshake)),
-      stream_(loop, std::move(socket), std::move(peer_name)),
+      stream_(loop, std::move(socket), peer_name_),
       files_(*this),
       dns_(*this),
       outgoing_(*this),
@@ -175,7 +177,30 @@ void Session::decode() {
   }
 }
 
+void Session::trace(const ClientMessage& message) {
+  log::Component component = log::Component::kSession;
+  std::string_view part;
+  const auto belongs_to = [&](log::Component owner, const auto* request) {
+    if (request != nullptr) {
+      component = owner;
+      part = request->name();
+    }
+  };
+  belongs_to(log::Component::kFiles, message.get_if<"FileRequest">());
+  belongs_to(log::Component::kOutgoing, message.get_if<"TcpOutgoing">());
+  belongs_to(log::Component::kOutgoing, message.get_if<"UdpOutgoing">());
+  belongs_to(log::Component::kOutgoing, message.get_if<"SeqpacketOutgoing">());
+  belongs_to(log::Component::kIncoming, message.get_if<"Tcp">());
+  belongs_to(log::Component::kIncoming, message.get_if<"TcpSteal">());
+  log_.trace(component, [&] {
+    return peer_name_ + ": " + std::string(message.name()) + (part.empty() ? "" : " ") +
+           std::string(part);
+  });
+}
+
 void Session::handle(ClientMessage&& message) {
+  if (log_.traces())
+    trace(message);
   switch (message.index()) {
     case ClientMessage::index_of<"Ping">:
       return send(DaemonMessage::make<"Pong">());
@@ -219,6 +244,8 @@ void Session::handle(ClientMessage&& message) {
 
 void Session::switch_version(const proto::SemVer& version) {
   client_version_ = version;
+  log_.debug(log::Component::kSession,
+             [&] { return peer_name_ + " speaks protocol " + version.to_string(); });
   if (proto::speaks_flight(version))
     files_.number_all_opens();
   send(DaemonMessage::make<"SwitchProtocolVersionResponse">(
@@ -325,22 +352,25 @@ void Session::drained() {
   incoming_.on_drained();
 }
 
-void Session::log(std::string text, proto::LogLevel level) {
+void Session::tell(std::string text, proto::LogLevel level) {
   if (is_ready_for_logs_)
     send(DaemonMessage::make<"LogMessage">(std::move(text), std::move(level)));
 }
 
 void Session::log_warning(std::string text) {
-  log(std::move(text), proto::LogLevel::make<"Warn">());
+  log_.warn(log::Component::kAgent, text);
+  tell(std::move(text), proto::LogLevel::make<"Warn">());
 }
 
 void Session::log_error(std::string text) {
-  log(std::move(text), proto::LogLevel::make<"Error">());
+  log_.error(log::Component::kAgent, text);
+  tell(std::move(text), proto::LogLevel::make<"Error">());
 }
 
 void Session::log_info(std::string text) {
+  log_.info(log::Component::kAgent, text);
   if (proto::satisfies(client_version_, proto::Gate::kInfoLog))
-    log(std::move(text), proto::LogLevel::make<"Info">());
+    tell(std::move(text), proto::LogLevel::make<"Info">());
 }
 
 }  // namespace mirrord::agent

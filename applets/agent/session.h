@@ -12,6 +12,7 @@
 #include "applets/agent/files.h"
 #include "applets/agent/incoming/client_part.h"
 #include "applets/agent/outgoing.h"
+#include "applets/log/log.h"
 #include "net/fd.h"
 #include "net/loop.h"
 #include "net/stream.h"
@@ -32,7 +33,7 @@ class Session final : public ClientLink {
     net::Callback ended;
   };
   // Without `incoming` the client gets no traffic that comes in.
-  Session(net::Loop& loop, const Target& target, Fd socket, std::string peer_name,
+  Session(net::Loop& loop, const Target& target, log::Log& log, Fd socket, std::string peer_name,
           Handlers handlers, Incoming* incoming = nullptr);
   ~Session() override;
 
@@ -40,6 +41,7 @@ class Session final : public ClientLink {
   void close(std::string reason);
   // Ends the client's part in incoming traffic: it has another session now.
   void leave_ports() { incoming_.leave(); }
+  [[nodiscard]] const std::string& peer_name() const { return peer_name_; }
   // The client has sent Close: it does not come back.
   [[nodiscard]] bool has_said_goodbye() const { return has_said_goodbye_; }
   // What the client calls itself, the same on all its connections; empty if it does not.
@@ -67,7 +69,8 @@ class Session final : public ClientLink {
   void handle(proto::ClientMessage&& message);
   void switch_version(const proto::SemVer& version);
   void send_environment(const proto::GetEnvVarsRequest& request);
-  void log(std::string text, proto::LogLevel level);
+  void tell(std::string text, proto::LogLevel level);
+  void trace(const proto::ClientMessage& message);
   void schedule_flush();
   void flush();
   void drained();
@@ -75,6 +78,8 @@ class Session final : public ClientLink {
 
   net::Loop& loop_;
   const Target& target_;
+  log::Log& log_;
+  const std::string peer_name_;
   Handlers handlers_;
   bool has_ended_ = false;
   bool has_said_goodbye_ = false;

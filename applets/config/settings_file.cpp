@@ -204,6 +204,8 @@ Result<std::vector<std::byte>> build_settings(const ResolvedConfig& config,
   settings.flags = flags_of(config);
   if (has_names(outgoing))
     settings.flags |= local::kFilterNeedsNames;
+  if (input.logs_decisions)
+    settings.flags |= local::kLogDecisions;
   if (input.keeps_own_files)
     settings.flags |= local::kOwnFilesLocal;
   settings.connect_grace_ms = config.connect_grace_ms;

@@ -17,6 +17,7 @@ struct SettingsInput {
   std::string ignored_ports;             // MIRRORD_IGNORE_DEBUGGER_PORTS
   std::vector<std::string> environment;  // NAME=value that every process must have
   bool keeps_own_files = false;          // local::kOwnFilesLocal
+  bool logs_decisions = false;           // local::kLogDecisions
 };
 
 // The bytes of the session's settings file (local::Settings and its sections).

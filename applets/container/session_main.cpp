@@ -39,7 +39,7 @@ Status serve(const std::string& directory) {
   if (!config)
     return std::unexpected(config_error(config.error()));
   const std::string share = kShare;
-  SessionPlan plan;
+  SessionPlan plan{.command = "container"};
   plan.waits_for_programs = true;
   plan.placement = {.directory = share + "/" + kSessionName,
                     .hook_path = share + "/" + kHookName,

@@ -102,7 +102,8 @@ Sidecar::~Sidecar() {
 
 Status Sidecar::start() {
   const milliseconds timeout = config::setting_seconds(config_.agent.startup_timeout_seconds);
-  MIRRORD_TRY(source, target_source(config_));
+  MIRRORD_TRY(log, open_command_log("container"));
+  MIRRORD_TRY(source, target_source(config_, log));
   MIRRORD_CHECK_STATUS(make_directories());
   {
     Progress step = progress_.subtask("starting the agent");

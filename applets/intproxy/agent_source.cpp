@@ -225,13 +225,33 @@ void AgentProcess::read_output() {
   }
   line_ += text;
   for (std::size_t end = line_.find('\n'); end != std::string::npos; end = line_.find('\n')) {
-    log_->warn("agent: " + line_.substr(0, end));
+    const std::string_view line = std::string_view(line_).substr(0, end);
+    const auto parsed = log::parse_text_line(line);
+    log_->write(log::Component::kAgent, parsed ? parsed->level : log::Level::kWarn,
+                parsed ? parsed->rest : line);
     line_.erase(0, end + 1);
   }
   if (line_.size() > kMaxTail) {
     line_.clear();
   }
 }
+
+namespace {
+
+// What is left without the agent's log of what went well.
+std::string without_small_talk(std::string_view text) {
+  std::string words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size() - 1) + 1;
+    const auto logged = log::parse_text_line(text.substr(0, end));
+    if (!logged || logged->level <= log::Level::kWarn)
+      words += logged ? logged->rest : text.substr(0, end);
+    text.remove_prefix(end);
+  }
+  return words;
+}
+
+}  // namespace
 
 std::string AgentProcess::last_words() {
   watcher_->watch(net::FdWatcher::kNone);
@@ -247,7 +267,8 @@ std::string AgentProcess::last_words() {
     }
     tail_.append(piece.data(), static_cast<std::size_t>(count));
   }
-  std::string words = tail_.substr(tail_.size() > kMaxTail ? tail_.size() - kMaxTail : 0);
+  std::string words = without_small_talk(
+      std::string_view(tail_).substr(tail_.size() > kMaxTail ? tail_.size() - kMaxTail : 0));
   while (!words.empty() && (words.back() == '\n' || words.back() == ' ')) {
     words.pop_back();
   }

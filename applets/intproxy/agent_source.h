@@ -10,8 +10,8 @@
 #include <string>
 
 #include "applets/intproxy/agent_connector.h"
-#include "applets/intproxy/log.h"
 #include "applets/intproxy/start.h"
+#include "applets/log/log.h"
 #include "net/error.h"
 #include "net/fd.h"
 #include "net/loop.h"
@@ -26,7 +26,7 @@ class AgentProcess {
   AgentProcess(const AgentProcess&) = delete;
   AgentProcess& operator=(const AgentProcess&) = delete;
 
-  void log_to(SessionLog& log) { log_ = &log; }
+  void log_to(log::Log& log) { log_ = &log; }
   void stop_log() { log_ = nullptr; }
   // Its last words: the reason of a failed start. Waits a moment for its end.
   std::string last_words();
@@ -39,7 +39,7 @@ class AgentProcess {
   Fd output_;
   std::string tail_;  // the last few kilobytes
   std::string line_;  // of the log, not complete yet
-  SessionLog* log_ = nullptr;
+  log::Log* log_ = nullptr;
   std::unique_ptr<net::FdWatcher> watcher_;
 };
 

@@ -51,6 +51,14 @@ net::IpAddress to_net(const proto::Ip& ip) {
   return {ip.is_v6, ip.octets};
 }
 
+std::string list_of(const std::vector<net::DnsRecord>& records) {
+  std::string list;
+  for (const net::DnsRecord& record : records) {
+    list += (list.empty() ? "" : " ") + record.address.to_string();
+  }
+  return list.empty() ? "no address" : list;
+}
+
 // Answers with the records of the wanted family; EAI_NONAME when there are none.
 void answer(Call& call, const local::ResolveRequest& wanted,
             const std::vector<net::DnsRecord>& records) {
@@ -142,7 +150,8 @@ void Dns::resolve_remotely(const std::string& name, const local::ResolveRequest&
   session_.agent().resolve(std::move(request), [this, name, wanted, call = std::move(call)](
                                                    proto::Res<proto::DnsLookup> found) mutable {
     if (!found) {
-      session_.log().debug("look up " + name + ": " + proto::describe(found.error()));
+      session_.log().debug(log::Component::kDns,
+                           [&] { return name + ": " + proto::describe(found.error()); });
       call.fail(proto::to_gai_error(found.error()));
       return;
     }
@@ -151,6 +160,7 @@ void Dns::resolve_remotely(const std::string& name, const local::ResolveRequest&
       remember(to_net(record.ip), name);
       records.push_back({std::move(record.name), to_net(record.ip)});
     }
+    session_.log().debug(log::Component::kDns, [&] { return name + ": " + list_of(records); });
     answer(call, wanted, records);
   });
 }

@@ -56,7 +56,10 @@ Incoming::Incoming(Session& session)
       tick_timer_(session.loop()),
       input_limit_(session.loop(), session.agent(), [this] { return queued_bytes(); }),
       http_(session.loop(), session.agent(), *this,
-            {.warn = [this](const std::string& line) { session_.log().warn(line); },
+            {.warn =
+                 [this](const std::string& line) {
+                   session_.log().warn(log::Component::kIncoming, line);
+                 },
              .queued_more = [this](std::size_t bytes) { queued_more(bytes); },
              .copy_lost = [this] { note_lost_copy(); }},
             session.options().tls_trust) {
@@ -69,7 +72,7 @@ Incoming::Incoming(Session& session)
                                      net::IpAddress::v4(source[0], source[1], source[2], source[3]),
                                      session.options().serves_container);
   if (!table) {
-    session_.log().error(table.error().what);
+    session_.log().error(log::Component::kIncoming, table.error().what);
     return;
   }
   table_ = std::move(*table);
@@ -156,7 +159,7 @@ void Incoming::check_soon() {
 void Incoming::check_listeners() {
   const auto listening = listening_sockets();
   if (!listening) {
-    session_.log().warn(listening.error().what);
+    session_.log().warn(log::Component::kIncoming, listening.error().what);
     return;
   }
   std::vector<std::uint16_t> left;
@@ -208,7 +211,8 @@ void Incoming::unsubscribe(std::uint16_t number) {
     return;
   }
   if (found->second.state == Port::State::kActive && agent().is_ready()) {
-    session_.log().info("port " + std::to_string(number) + " of the target is left alone again");
+    session_.log().info(log::Component::kIncoming,
+                        "port " + std::to_string(number) + " of the target is left alone again");
     sender_.send(unsubscribe_message(rules_, number));
   }
   remove_sources(found->second);
@@ -238,7 +242,7 @@ void Incoming::on_subscribed(proto::Res<proto::Port>&& result) {
   }
   port.state = Port::State::kActive;
   port.limit.reset();
-  session_.log().info("subscribed port " + std::to_string(number));
+  session_.log().info(log::Component::kIncoming, "subscribed port " + std::to_string(number));
   for (Call& call : std::exchange(port.waiting, {})) {
     call.succeed();
   }
@@ -265,7 +269,8 @@ void Incoming::refuse(std::uint16_t number, int error_number, const std::string&
   if (rules_.is_explicit) {
     session_.tell_user(line);
   } else {
-    session_.log().warn(line + "; the program listens on this machine only");
+    session_.log().warn(log::Component::kIncoming,
+                        line + "; the program listens on this machine only");
   }
   for (Call& call : waiting) {
     rules_.is_explicit ? call.fail(error_number) : call.succeed();
@@ -388,7 +393,7 @@ void Incoming::open(Kind kind, const proto::NewTcpConnectionV1& connection,
       socket = std::move(*connected);
       break;
     }
-    session_.log().warn(connected.error().what);
+    session_.log().warn(log::Component::kIncoming, connected.error().what);
     check_soon();
   }
   if (!socket.is_open()) {
@@ -434,7 +439,8 @@ void Incoming::note_lost_copy() {
         "the program reads mirrored traffic too slowly: copies of connections are cut off (further "
         "ones are counted in the session's log)");
   } else {
-    session_.log().warn("mirrored connections cut off so far: " + std::to_string(lost_copies_));
+    session_.log().warn(log::Component::kIncoming,
+                        "mirrored connections cut off so far: " + std::to_string(lost_copies_));
   }
 }
 
@@ -469,7 +475,8 @@ void Incoming::tick() {
     if (!connection.is_connected) {
       connection.is_connected = !is_connecting(connection.socket);
       if (!connection.is_connected && now - connection.since_ms > kConnectLimitMs) {
-        session_.log().warn("the program does not accept: a connection to it was given up");
+        session_.log().warn(log::Component::kIncoming,
+                            "the program does not accept: a connection to it was given up");
         erase(*connection.stream);
       }
     }

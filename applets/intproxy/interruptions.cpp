@@ -59,12 +59,13 @@ void Session::use_connector(std::unique_ptr<AgentConnector> connector) {
   }
   reconnector_ = std::make_unique<Reconnector>(
       loop_, *agent_, std::move(connector), options_.reconnect_timeout,
-      Reconnector::Handlers{.log = [this](const std::string& line) { log_->warn(line); },
-                            .tell = [this](const std::string& line) { tell_user(line); }});
+      Reconnector::Handlers{
+          .log = [this](const std::string& line) { log_.warn(log::Component::kAgent, line); },
+          .tell = [this](const std::string& line) { tell_user(line); }});
 }
 
 void Session::tell_user(const std::string& text) {
-  log_->warn(text);
+  log_.warn(log::Component::kAgent, text);
   std::vector<pid_t> processes;
   if (has_root_) {
     processes.push_back(options_.root_pid);
@@ -76,7 +77,7 @@ void Session::tell_user(const std::string& text) {
     }
   }
   if (!intproxy::tell_user(options_.notices, processes, text)) {
-    log_->info("nobody's standard error could take this line");
+    log_.info(log::Component::kSession, "nobody's standard error could take this line");
   }
 }
 
@@ -103,7 +104,8 @@ void Session::on_agent_restored(const AgentLink::Restored& restored) {
   const std::string lost = describe(std::exchange(losses_, {}));
   const std::string back = "the connection to the agent broke and is back after " + time;
   if (notice.empty() && lost.empty()) {
-    log_->info(back + "; " + counted(restored.files, "file was", "files were") + " opened again");
+    log_.info(log::Component::kAgent,
+              back + "; " + counted(restored.files, "file was", "files were") + " opened again");
     return;
   }
   std::string line = notice.empty() ? back : notice;

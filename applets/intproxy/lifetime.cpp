@@ -118,7 +118,7 @@ void Session::finish() {
     return;
   }
   has_ended_ = true;
-  log_->info("the session ends: " + end_reason_);
+  log_.info(log::Component::kSession, "the session ends: " + end_reason_);
   check_timer_.stop();
   server_.close_all();
   if (reconnector_) {
@@ -134,7 +134,7 @@ void Session::on_agent_lost(const Error& why) {
   if (has_ended_) {
     return;
   }
-  log_->error(why.what);
+  log_.error(log::Component::kSession, why.what);
   if (options_.serves_container) {
     tell_user(why.what);  // the program may be gone before its hook can say so
   }
@@ -153,7 +153,7 @@ void Session::remove_directory() {
   if (remove_session_directory(options_.directory)) {
     return;
   }
-  log_->warn(system_error("remove " + options_.directory, errno).what);
+  log_.warn(log::Component::kSession, system_error("remove " + options_.directory, errno).what);
 }
 
 }  // namespace mirrord::intproxy

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t kMaxDescriptors = 4;  // in one packet; more are closed by the kernel
 constexpr int kBacklog = 1024;
+constexpr int kMostPackets = 4096;  // more than a socket holds
 constexpr std::chrono::milliseconds kAcceptPause{100};
 
 bool is_one_way(local::MessageType type) {
@@ -26,6 +27,7 @@ bool is_one_way(local::MessageType type) {
     case local::MessageType::kFork:
     case local::MessageType::kExec:
     case local::MessageType::kLog:
+    case local::MessageType::kLogDecision:
     case local::MessageType::kNudge:
     case local::MessageType::kListening:
     case local::MessageType::kReleaseSocket:
@@ -201,9 +203,23 @@ bool LocalConnection::receive() {
   return true;
 }
 
+void LocalConnection::receive_rest() {
+  std::byte byte;
+  for (int packets = 0; packets < kMostPackets && socket_.is_open() && !has_call_ &&
+                        ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+       ++packets) {
+    if (!receive()) {
+      close();
+    }
+  }
+}
+
 void LocalConnection::send(int error_number, local::MessageType type,
                            std::span<const std::byte> fixed, std::span<const std::byte> tail,
                            int descriptor) {
+  if (answer_watcher_) {
+    std::exchange(answer_watcher_, nullptr)(error_number, fixed);
+  }
   if (socket_.is_open()) {
     const local::LocalHeader header{type, error_number};
     transmit(std::as_bytes(std::span(&header, 1)), fixed, tail, descriptor);
@@ -308,14 +324,25 @@ void LocalServer::stop_listening() {
   listener_.reset();
 }
 
-void LocalServer::close_connections_of(const Process& process) {
-  std::vector<std::shared_ptr<LocalConnection>> doomed;
+std::vector<std::shared_ptr<LocalConnection>> LocalServer::connections_of(
+    const Process& process) const {
+  std::vector<std::shared_ptr<LocalConnection>> found;
   for (const auto& [address, connection] : connections_) {
     if (connection->process() == &process) {
-      doomed.push_back(connection);
+      found.push_back(connection);
     }
   }
-  for (const std::shared_ptr<LocalConnection>& connection : doomed) {
+  return found;
+}
+
+void LocalServer::read_rest_of(const Process& process) {
+  for (const std::shared_ptr<LocalConnection>& connection : connections_of(process)) {
+    connection->receive_rest();
+  }
+}
+
+void LocalServer::close_connections_of(const Process& process) {
+  for (const std::shared_ptr<LocalConnection>& connection : connections_of(process)) {
     connection->set_process(nullptr);
     connection->close();
   }

@@ -117,11 +117,16 @@ class LocalConnection : public std::enable_shared_from_this<LocalConnection> {
   void set_process(Process* process) { process_ = process; }
   [[nodiscard]] pid_t peer() const { return peer_; }
   [[nodiscard]] bool is_open() const { return socket_.is_open(); }
+  // Is called with the answer to the present request.
+  using AnswerWatcher = std::move_only_function<void(int error, std::span<const std::byte> fixed)>;
+  void watch_answer(AnswerWatcher watcher) { answer_watcher_ = std::move(watcher); }
 
  private:
   friend class Call;
+  friend class LocalServer;
   void on_ready(int events);
   bool receive();
+  void receive_rest();
   void send(int error_number, local::MessageType type, std::span<const std::byte> fixed,
             std::span<const std::byte> tail, int descriptor);
   void transmit(std::span<const std::byte> first, std::span<const std::byte> second,
@@ -132,6 +137,7 @@ class LocalConnection : public std::enable_shared_from_this<LocalConnection> {
   Fd socket_;
   pid_t peer_;
   Process* process_ = nullptr;
+  AnswerWatcher answer_watcher_;
   bool has_call_ = false;
   bool is_watching_input_ = false;
   std::vector<std::byte> unsent_;  // an answer that the socket did not take
@@ -159,6 +165,8 @@ class LocalServer {
   // A connected socket (kFork, tests). `peer` 0: told by the kernel with the first packet.
   std::shared_ptr<LocalConnection> adopt(Fd socket, pid_t peer);
   void stop_listening();
+  // What a process has sent before its end.
+  void read_rest_of(const Process& process);
   void close_connections_of(const Process& process);
   void close_all();
   [[nodiscard]] std::size_t connection_count() const { return connections_.size(); }
@@ -166,6 +174,8 @@ class LocalServer {
  private:
   friend class LocalConnection;
   void accept_ready();
+  [[nodiscard]] std::vector<std::shared_ptr<LocalConnection>> connections_of(
+      const Process& process) const;
 
   net::Loop& loop_;
   Handlers handlers_;

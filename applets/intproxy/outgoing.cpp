@@ -160,7 +160,7 @@ void Outgoing::open_unix(const local::ConnectRequest& request, Call call) {
   auto entry = std::make_unique<OutgoingStream>(*this, id, kind, *to_wire(request.remote));
   const std::string path = session_.options().directory + "/relay-" + std::to_string(id);
   if (const Status listening = entry->listen_at(path); !listening) {
-    session_.log().error(listening.error().what);
+    session_.log().error(log::Component::kOutgoing, listening.error().what);
     call.fail(listening.error().sys);
     return;
   }
@@ -181,7 +181,7 @@ void Outgoing::open_udp(const local::ConnectRequest& request, std::uint64_t proc
   entry->keep_program_socket(std::move(socket));
   const Result<net::Endpoint> relay = entry->open(*program);
   if (!relay) {
-    session_.log().error(relay.error().what);
+    session_.log().error(log::Component::kOutgoing, relay.error().what);
     call.fail(relay.error().sys);
     return;
   }
@@ -218,8 +218,8 @@ void Outgoing::listen(Listener& listener, const net::IpAddress& address) {
   if (!socket || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
       ::listen(socket.get(), kBacklog) != 0 ||
       ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
-    session_.log().warn("no listener on " + address.to_string() + ": " +
-                        system_error("listen", errno).what);
+    session_.log().warn(log::Component::kOutgoing, "no listener on " + address.to_string() + ": " +
+                                                       system_error("listen", errno).what);
     return;
   }
   listener.address = to_local(net::Endpoint::from_sockaddr(storage).value_or(net::Endpoint()));
@@ -241,7 +241,8 @@ void Outgoing::accept_ready(Listener& listener) {
     const auto from = net::Endpoint::from_sockaddr(storage);
     const auto found = from ? expected_.find(*from) : expected_.end();
     if (found == expected_.end()) {
-      session_.log().warn("a connection that nobody has announced, closed");
+      session_.log().warn(log::Component::kOutgoing,
+                          "a connection that nobody has announced, closed");
       continue;
     }
     OutgoingStream& entry = *found->second;
@@ -257,7 +258,8 @@ template <class Message>
 void Outgoing::dispatch(AgentLink::Outgoing kind, Message&& message) {
   const auto by_id = [this, kind](proto::ConnectionId id) { return find(kind, id); };
   if (!dispatch_outgoing(std::forward<Message>(message), by_id)) {
-    session_.log().warn("the agent reports a failed read of an outgoing connection");
+    session_.log().warn(log::Component::kOutgoing,
+                        "the agent reports a failed read of an outgoing connection");
   }
 }
 

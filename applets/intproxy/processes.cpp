@@ -71,7 +71,9 @@ bool Session::say_hello(LocalConnection& connection, const Request& request) {
     if (previous != processes_.end() && hello->parent_key == process->parent_key) {
       take_over(*process, *previous->second);
     }
-    log_->debug("process " + std::to_string(pid) + " (" + process->name + ") joined");
+    log_.debug(log::Component::kSession, [&] {
+      return "process " + std::to_string(pid) + " (" + process->name + ") joined";
+    });
   }
   return true;
 }
@@ -152,7 +154,13 @@ void Session::on_closed(LocalConnection& connection) {
 }
 
 void Session::remove_process(std::uint64_t key) {
-  const auto found = processes_.find(key);
+  auto found = processes_.find(key);
+  if (found == processes_.end()) {
+    return;
+  }
+  // A child may have been announced with the last breath.
+  server_.read_rest_of(*found->second);
+  found = processes_.find(key);
   if (found == processes_.end()) {
     return;
   }

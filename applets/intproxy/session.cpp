@@ -8,9 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <utility>
+
+#include "applets/intproxy/request_log.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -20,17 +24,19 @@ constexpr std::chrono::milliseconds kTrimDelay{2000};
 constexpr std::chrono::milliseconds kLastWords{2000};  // for what was written last to leave
 constexpr std::size_t kSlotsSize = sizeof(local::FileSlot) * local::kSlotCount;
 
-std::string default_log(const SessionOptions& options) {
-  return options.log_file.empty() ? options.directory + "/log" : options.log_file;
-}
+constexpr std::array kRequestComponents = {log::Component::kDns, log::Component::kFiles,
+                                           log::Component::kIncoming, log::Component::kOutgoing};
 
 }  // namespace
 
-Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent,
-                 std::unique_ptr<AgentConnector> connector)
+Session::Session(net::Loop& loop, log::Log& log, SessionOptions options,
+                 std::unique_ptr<AgentLink> agent, std::unique_ptr<AgentConnector> connector)
     : loop_(loop),
       options_(std::move(options)),
-      log_(std::make_unique<SessionLog>(default_log(options_), options_.log_is_verbose)),
+      log_(log),
+      logs_requests_(std::ranges::any_of(
+          kRequestComponents,
+          [this](log::Component component) { return log_.wants(component, log::Level::kDebug); })),
       agent_(std::move(agent)),
       server_(loop, {.request =
                          [this](LocalConnection& connection, Request&& request, Call call) {
@@ -39,13 +45,14 @@ Session::Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentL
                      .closed = [this](LocalConnection& connection) { on_closed(connection); },
                      .refused =
                          [this](LocalConnection& connection, std::string_view why) {
-                           log_->warn("process " + std::to_string(connection.peer()) + " sent " +
-                                      std::string(why));
+                           log_.warn(log::Component::kSession,
+                                     "process " + std::to_string(connection.peer()) + " sent " +
+                                         std::string(why));
                          }}),
       check_timer_(loop),
       trim_timer_(loop) {
   if (const Status mapped = map_settings(); !mapped) {
-    log_->warn(mapped.error().what);
+    log_.warn(log::Component::kSession, mapped.error().what);
   }
   if (connector != nullptr && options_.reconnect_timeout.count() > 0) {
     use_connector(std::move(connector));
@@ -153,6 +160,19 @@ void Session::schedule_trim() {
   });
 }
 
+void Session::log_request(LocalConnection& connection, const Request& request) {
+  if (!logs_requests_) {
+    return;
+  }
+  auto note = note_of(*connection.process(), request);
+  if (note && log_.wants(note->component, note->level)) {
+    connection.watch_answer([this, note = std::move(*note), type = request.type](
+                                int error, std::span<const std::byte> fixed) {
+      log_.write(note.component, note.level, note.text + ": " + outcome_text(type, error, fixed));
+    });
+  }
+}
+
 void Session::on_request(LocalConnection& connection, Request&& request, Call call) {
   using local::MessageType;
   was_used_ = true;
@@ -170,11 +190,14 @@ void Session::on_request(LocalConnection& connection, Request&& request, Call ca
     is_legal = exec_process(*connection.process(), request);
   } else if (request.type == MessageType::kPing) {
     call.succeed();
-  } else if (request.type == MessageType::kLog) {
-    log_->info(
+  } else if (request.type == MessageType::kLog || request.type == MessageType::kLogDecision) {
+    log_.write(
+        log::Component::kHook,
+        request.type == MessageType::kLog ? log::Level::kInfo : log::Level::kDebug,
         connection.process()->name + "[" + std::to_string(connection.process()->pid) + "]: " +
-        std::string(reinterpret_cast<const char*>(request.body.data()), request.body.size()));
+            std::string(reinterpret_cast<const char*>(request.body.data()), request.body.size()));
   } else {
+    log_request(connection, request);
     const auto index = static_cast<std::size_t>(request.type);
     if (index < handlers_.size() && handlers_[index]) {
       handlers_[index](*connection.process(), std::move(request), std::move(call));
@@ -183,8 +206,8 @@ void Session::on_request(LocalConnection& connection, Request&& request, Call ca
     }
   }
   if (!is_legal) {
-    log_->warn("process " + std::to_string(connection.peer()) +
-               " sent a message that its state does not allow");
+    log_.warn(log::Component::kSession, "process " + std::to_string(connection.peer()) +
+                                            " sent a message that its state does not allow");
     connection.close();
   }
 }

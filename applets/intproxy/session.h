@@ -26,9 +26,9 @@
 #include "applets/intproxy/agent_link.h"
 #include "applets/intproxy/load_watch.h"
 #include "applets/intproxy/local_server.h"
-#include "applets/intproxy/log.h"
 #include "applets/intproxy/reconnect.h"
 #include "applets/intproxy/start.h"
+#include "applets/log/log.h"
 #include "net/ending_signals.h"
 #include "net/loop.h"
 #include "proto/local.h"
@@ -72,7 +72,7 @@ class Session {
 
   // The agent is ready. `settings` of the session directory is mapped when it exists. With a
   // connector the session survives the end of its stream.
-  Session(net::Loop& loop, SessionOptions options, std::unique_ptr<AgentLink> agent,
+  Session(net::Loop& loop, log::Log& log, SessionOptions options, std::unique_ptr<AgentLink> agent,
           std::unique_ptr<AgentConnector> connector = nullptr);
   ~Session();
   Session(const Session&) = delete;
@@ -113,7 +113,7 @@ class Session {
       const {
     return processes_;
   }
-  [[nodiscard]] SessionLog& log() { return *log_; }
+  [[nodiscard]] log::Log& log() { return log_; }
   // One line to the log, and on the program's standard error.
   void tell_user(const std::string& text);
   // The agent's own words about an error, from its log. The answer to the request that failed has
@@ -125,6 +125,7 @@ class Session {
   Status map_settings();
   Status create_slots();
   void on_request(LocalConnection& connection, Request&& request, Call call);
+  void log_request(LocalConnection& connection, const Request& request);
   void on_closed(LocalConnection& connection);
   // Processes (processes.cpp). False: the packet broke the rules.
   bool say_hello(LocalConnection& connection, const Request& request);
@@ -148,7 +149,8 @@ class Session {
 
   net::Loop& loop_;
   SessionOptions options_;
-  std::unique_ptr<SessionLog> log_;
+  log::Log& log_;
+  const bool logs_requests_;
   std::unique_ptr<AgentLink> agent_;
   std::unique_ptr<AgentConnector> idle_connector_;  // kept for what it does for the stream
   std::unique_ptr<Reconnector> reconnector_;        // none: a broken stream ends the session

@@ -221,19 +221,27 @@ Status Opening::open() {
   return {};
 }
 
+// A log of nobody's choice goes with the session's directory; not earlier than that is sure to be removed.
+void add_default_log(log::Log& log, const SessionOptions& options) {
+  if (options.log.file.empty()) {
+    static_cast<void>(log.add_file(options.directory + "/log",
+                                   log::Filter::parse(options.log.filter), options.log.format));
+  }
+}
+
 void take_agent_log(Session& session, const proto::LogMessage& message) {
-  SessionLog& log = session.log();
-  const std::string text = "agent: " + message.message;
+  log::Log& log = session.log();
+  const std::string& text = message.message;
   if (message.level.is<"Error">()) {
-    log.error(text);
+    log.error(log::Component::kAgent, text);
     session.note_agent_error(message.message);
   } else if (message.level.is<"Warn">() && session.agent().speaks_flight()) {
     session.tell_user(
         message.message);  // ours warns of what the user has to know, and of nothing else
   } else if (message.level.is<"Warn">()) {
-    log.warn(text);
+    log.warn(log::Component::kAgent, text);
   } else {
-    log.info(text);
+    log.info(log::Component::kAgent, text);
   }
 }
 
@@ -243,6 +251,12 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   raise_descriptor_limit();
   tune_allocator();
   Reporter reporter(std::move(report_fd));
+  log::Log log = log::open_log(options.log, "intproxy");
+  if (options.agent.cluster) {
+    options.agent.cluster->client.log = [&log](const std::string& line) {
+      log.debug(log::Component::kKubernetes, [&] { return line; });
+    };
+  }
   net::Loop loop;
   Opening opening(loop, options, reporter);
   if (const Status opened = opening.open(); !opened) {
@@ -255,7 +269,8 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   }
   {
     const std::string directory = options.directory;
-    Session session(loop, std::move(options), std::move(opening.link),
+    add_default_log(log, options);
+    Session session(loop, log, std::move(options), std::move(opening.link),
                     std::move(opening.connector));
     opening.on_lost = [&](const Error& why) { session.on_agent_lost(why); };
     opening.on_interrupted = [&](const Error& why) { session.on_agent_interrupted(why); };

@@ -17,6 +17,7 @@
 #include "applets/config/config.h"
 #include "applets/intproxy/load_watch.h"
 #include "applets/intproxy/tls_delivery.h"
+#include "applets/log/log.h"
 #include "k8s/agent_session.h"
 #include "net/error.h"
 #include "net/fd.h"
@@ -54,8 +55,7 @@ struct SessionOptions {
   // The programs are in a container: of any user there (the directory's parents keep others out), and where their standard
   // error cannot be found.
   bool serves_container = false;
-  std::string log_file;  // appended to; empty: DIRECTORY/log
-  bool log_is_verbose = false;
+  log::Settings log;  // without a file: DIRECTORY/log
 
   std::chrono::milliseconds connect_timeout{30'000};     // start or connect, and handshake
   std::chrono::milliseconds start_idle_timeout{60'000};  // no root process and no connection at all

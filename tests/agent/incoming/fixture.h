@@ -95,7 +95,7 @@ class IncomingAgent {
       const int id = next_id_++;
       sessions_.emplace(
           id, std::make_unique<agent::Session>(
-                  loop_, target_, std::move(theirs), "test client",
+                  loop_, target_, log_, std::move(theirs), "test client",
                   agent::Session::Handlers{
                       .known = [] {},
                       .ended = [this, id] { loop_.defer([this, id] { sessions_.erase(id); }); }},
@@ -158,6 +158,7 @@ class IncomingAgent {
   agent::Target target_;
   FakeRedirects redirects_;
   std::unique_ptr<agent::Incoming> incoming_;
+  log::Log log_;  // writes nowhere
   std::map<int, std::unique_ptr<agent::Session>> sessions_;
   int next_id_ = 0;
   std::unique_ptr<net::Timer> keep_awake_;

@@ -23,7 +23,8 @@ class AgentThread {
     auto [client, server] = tcp_pair();
     client_ = std::move(client);
     thread_ = std::thread([this, socket = std::move(server)]() mutable {
-      agent::Session session(loop_, target_, std::move(socket), "test client", {.ended = [this] {
+      agent::Session session(loop_, target_, log_, std::move(socket), "test client",
+                             {.ended = [this] {
                                has_ended_ = true;
                                loop_.stop();
                              }});
@@ -47,6 +48,7 @@ class AgentThread {
  private:
   net::Loop loop_;
   agent::Target target_;
+  log::Log log_;  // writes nowhere
   bool has_ended_ = false;
   Fd client_;
   std::thread thread_;
