@@ -2,6 +2,7 @@
 #include "applets/child_environment.h"
 
 #include <strings.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 
@@ -94,6 +95,28 @@ void add_preload(VariableList& variables, const std::string& hook) {
     variables.set("LD_PRELOAD", *present + ":" + hook);
 }
 
+// The configured order; `added` are variables of the target and the configuration.
+VariableList assemble(const char* const* inherited, const config::StringPairs& added,
+                      const config::ResolvedConfig& config, const SessionVariables& session) {
+  VariableList variables(inherited);
+  if (!config.use_proxy)
+    blank_proxies(variables);
+  for (const auto& [name, value] : added)
+    variables.set(name, value);
+  for (const std::string& name : config.environment.unset)
+    variables.remove(name);
+
+  variables.set("MIRRORD_RESOLVED_CONFIG", session.resolved_config);
+  variables.set(local::kSessionVariable, session.directory);
+  variables.set("MIRRORD_PROGRESS_MODE", "off");
+  add_preload(variables, session.hook_path);
+  const std::string* debug = variables.find("GODEBUG");
+  if (session.is_go && (debug == nullptr || debug->find("netdns=") == std::string::npos))
+    variables.set("GODEBUG",
+                  debug == nullptr || debug->empty() ? "netdns=cgo" : *debug + ",netdns=cgo");
+  return variables;
+}
+
 }  // namespace
 
 VariableList::VariableList(const char* const* environment) {
@@ -157,31 +180,47 @@ Result<config::StringPairs> parse_env_file(std::string_view text, std::string_vi
   return pairs;
 }
 
+bool fits_execve(const VariableList& variables, std::span<const std::string> arguments) {
+  constexpr std::size_t kLongestText = 128 * 1024;
+  constexpr std::size_t kMostInAll = 6 * 1024 * 1024;
+  constexpr std::size_t kReserve =
+      64 * 1024;  // the program's path, and what a script's interpreter adds
+  rlimit stack{};
+  const bool is_limited = getrlimit(RLIMIT_STACK, &stack) == 0 && stack.rlim_cur != RLIM_INFINITY;
+  const std::size_t limit =
+      is_limited ? std::min<std::size_t>(stack.rlim_cur / 4, kMostInAll) : kMostInAll;
+  std::size_t size = kReserve;
+  const auto fits = [&](const std::string& text) {
+    size += text.size() + 1 + sizeof(char*);
+    return text.size() < kLongestText && size <= std::max(limit, kLongestText);
+  };
+  return std::ranges::all_of(variables.entries(), fits) && std::ranges::all_of(arguments, fits);
+}
+
+SplitEnvironment split_environment(const VariableList& whole, const char* const* inherited,
+                                   const config::ResolvedConfig& config,
+                                   const SessionVariables& session) {
+  SplitEnvironment split{assemble(inherited, {}, config, session), {}};
+  for (const std::string& entry : whole.entries()) {
+    const std::size_t equals = entry.find('=');
+    const std::string* started = split.started.find(entry.substr(0, equals));
+    if (started == nullptr || *started != entry.substr(equals + 1))
+      split.loaded += entry + '\0';
+  }
+  if (!split.loaded.empty())
+    split.started.set(local::kLoadVariable, "1");
+  return split;
+}
+
 Result<VariableList> child_environment(const char* const* inherited,
                                        const std::map<std::string, std::string>& remote,
                                        const config::ResolvedConfig& config,
                                        const SessionVariables& session) {
-  VariableList variables(inherited);
-  if (!config.use_proxy)
-    blank_proxies(variables);
   MIRRORD_TRY(incoming, remote_variables(remote, config.environment));
-  for (const auto& [name, value] : incoming) {
-    // The target's preloaded libraries are not here.
-    if (name != "LD_PRELOAD" || !remote.contains(name))
-      variables.set(name, value);
-  }
-  for (const std::string& name : config.environment.unset)
-    variables.remove(name);
-
-  variables.set("MIRRORD_RESOLVED_CONFIG", session.resolved_config);
-  variables.set(local::kSessionVariable, session.directory);
-  variables.set("MIRRORD_PROGRESS_MODE", "off");
-  add_preload(variables, session.hook_path);
-  const std::string* debug = variables.find("GODEBUG");
-  if (session.is_go && (debug == nullptr || debug->find("netdns=") == std::string::npos))
-    variables.set("GODEBUG",
-                  debug == nullptr || debug->empty() ? "netdns=cgo" : *debug + ",netdns=cgo");
-  return variables;
+  // The target's preloaded libraries are not here.
+  if (remote.contains("LD_PRELOAD"))
+    std::erase_if(incoming, [](const auto& variable) { return variable.first == "LD_PRELOAD"; });
+  return assemble(inherited, incoming, config, session);
 }
 
 }  // namespace mirrord

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,21 @@ struct SessionVariables {
   std::string resolved_config;  // of MIRRORD_RESOLVED_CONFIG
   bool is_go = false;           // let Go look names up through libc, where the hook sees it
 };
+
+// What a program is started with, and what it loads itself from the session's environment file: `loaded`, with a NUL
+// after each NAME=value, wins.
+struct SplitEnvironment {
+  VariableList started;
+  std::string loaded;
+};
+
+// Whether execve takes them: no text of 128 KiB, and not more in all than the stack's limit allows (execve(2)).
+bool fits_execve(const VariableList& variables, std::span<const std::string> arguments);
+
+// `whole` without what comes from the target or the configuration, and that.
+SplitEnvironment split_environment(const VariableList& whole, const char* const* inherited,
+                                   const config::ResolvedConfig& config,
+                                   const SessionVariables& session);
 
 // inherited, then remote, env_file, mapping, override; then the session's own; then unset.
 Result<VariableList> child_environment(const char* const* inherited,

@@ -123,9 +123,8 @@ Status Execution::start() {
   plan.explains_not_loaded =
       progress_.mode() != ProgressMode::kOff && program_warnings(kind_, {}).empty();
   MIRRORD_CHECK_STATUS(session.start(plan));
-  MIRRORD_TRY(variables, session.environment(environ));
-  for (const auto& [name, value] : request_.extra_environment)
-    variables.set(name, value);
+  MIRRORD_TRY(variables,
+              session.environment({environ, request_.command, request_.extra_environment}));
   progress_.success("Ready!");
   timings_.mark("environment");
   timings_.print();

@@ -100,7 +100,7 @@ Status run(const config::ResolvedConfig& config, const std::string& executable,
   for (const std::string& entry : joined)
     inherited.push_back(entry.c_str());
   inherited.push_back(nullptr);
-  MIRRORD_TRY(variables, session.environment(inherited.data()));
+  MIRRORD_TRY(variables, session.environment({inherited.data()}));
   variables.remove("MIRRORD_PROGRESS_MODE");  // the editor's affair
   print_config(config, progress);
   progress.success(launch_json(variables, config.environment.unset));

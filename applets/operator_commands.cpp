@@ -1,5 +1,7 @@
 // applets/operator_commands.cpp — the commands that only an operator in the cluster can carry out: looks whether one
 // answers, and says so.
+#include "applets/operator_commands.h"
+
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -67,33 +69,37 @@ Error look_for_operator(const CommandLine& line, const std::string& command) {
 
 }  // namespace
 
+Command operator_command(std::string_view name) {
+  return {.name = name,
+          .purpose =
+              "Needs the mirrord operator in the cluster. This version looks for one, and "
+              "says what it found.",
+          .usages = {"[WORDS] [FLAGS]"},
+          .flags = {{"Flags", kOwnFlags}, {"Cluster", cluster_flags()}},
+          .examples = {},
+          .notes = {},
+          .words = Words::kAny};
+}
+
+int run_operator_command(const Command& command, int argc, char** argv) {
+  const auto line = read_command_line(command, argc, argv, report_error);
+  return line ? report_error(look_for_operator(*line, std::string(command.name))) : line.error();
+}
+
 std::vector<Command> operator_commands() {
   std::vector<Command> commands;
-  for (const std::string_view name :
-       {"db-branches", "operator", "preview", "queues", "subscribe"}) {
-    commands.push_back({
-        .name = name,
-        .purpose = "Needs the mirrord operator in the cluster. This version looks for one, and "
-                   "says what it found.",
-        .usages = {"[WORDS] [FLAGS]"},
-        .flags = {{"Flags", kOwnFlags}, {"Cluster", cluster_flags()}},
-        .examples = {},
-        .notes = {},
-        .words = Words::kAny,
-    });
-  }
+  for (const std::string_view name : {"db-branches", "operator", "preview", "queues", "subscribe"})
+    commands.push_back(operator_command(name));
   return commands;
 }
 
 int operator_main(int argc, char** argv) {
-  const std::string name = argv[0];
   for (const Command& command : operator_commands()) {
-    if (command.name != name)
-      continue;
-    const auto line = read_command_line(command, argc, argv, report_error);
-    return line ? report_error(look_for_operator(*line, name)) : line.error();
+    if (command.name == argv[0])
+      return run_operator_command(command, argc, argv);
   }
-  return report_error({ErrorCode::kUsage, "`" + name + "` is no command of an operator", {}, 0});
+  return report_error(
+      {ErrorCode::kUsage, "`" + std::string(argv[0]) + "` is no command of an operator", {}, 0});
 }
 
 }  // namespace mirrord

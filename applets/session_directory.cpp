@@ -1,4 +1,4 @@
-// applets/session_directory.cpp — removes the directory and its one file, also in a signal handler.
+// applets/session_directory.cpp — removes the directory and its files, also in a signal handler.
 #include "applets/session_directory.h"
 
 #include <limits.h>
@@ -14,12 +14,15 @@ namespace {
 // For the signal handler.
 char g_directory[PATH_MAX];
 char g_settings[PATH_MAX];
+char g_environment[PATH_MAX];
 
 }  // namespace
 
 SessionDirectory::SessionDirectory(const std::string& path) {
   std::snprintf(g_directory, sizeof g_directory, "%s", path.c_str());
   std::snprintf(g_settings, sizeof g_settings, "%s/%s", path.c_str(), local::kSettingsFile);
+  std::snprintf(g_environment, sizeof g_environment, "%s/%s", path.c_str(),
+                local::kEnvironmentFile);
   for (std::size_t i = 0; i < kSignals.size(); ++i) {
     struct sigaction action {};
     action.sa_handler = on_signal;
@@ -45,6 +48,7 @@ void SessionDirectory::remove() {
   if (g_directory[0] == '\0')
     return;
   unlink(g_settings);
+  unlink(g_environment);
   rmdir(g_directory);
 }
 

@@ -28,6 +28,7 @@
 #include "applets/load_check.h"
 #include "applets/private_directory.h"
 #include "applets/target_source.h"
+#include "net/file.h"
 
 namespace mirrord {
 namespace {
@@ -293,8 +294,24 @@ Result<intproxy::StartedSession> SessionStart::run(intproxy::SessionOptions opti
   return started;
 }
 
-Result<VariableList> SessionStart::environment(const char* const* inherited) const {
-  return child_environment(inherited, remote_, config_, variables_);
+Result<VariableList> SessionStart::environment(const Program& program) const {
+  MIRRORD_TRY(whole, child_environment(program.inherited, remote_, config_, variables_));
+  for (const auto& [name, value] : program.last)
+    whole.set(name, value);
+  const bool is_too_large = !program.arguments.empty() && !fits_execve(whole, program.arguments);
+  if (!is_too_large && !config_.environment.load_from_process)
+    return whole;
+  SplitEnvironment split = split_environment(whole, program.inherited, config_, variables_);
+  MIRRORD_CHECK_STATUS(
+      net::write_private_file(variables_.directory + "/" + local::kEnvironmentFile, split.loaded));
+  if (is_too_large)
+    progress_.warning(
+        "the environment is too large for the start of a program: this one loads it itself, "
+        "but may not be able to start others. feature.env.include or exclude make it smaller.");
+  if (variables_.is_go)
+    progress_.warning(
+        "Go programs read their environment before the target's variables are loaded.");
+  return std::move(split.started);
 }
 
 void SessionStart::release_and_wait() {

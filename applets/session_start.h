@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,14 @@ class SessionStart {
   void show_warnings() const;  // of the configuration, and of the target
   // Hook, settings, intproxy and agent. On an error everything that it started has ended.
   Status start(const SessionPlan& plan);
-  // What a program of the session starts with, over what it inherits (NAME=value, ends with null).
-  Result<VariableList> environment(const char* const* inherited) const;
+  // What a program of the session starts with.
+  struct Program {
+    const char* const* inherited;                 // NAME=value, ends with null
+    std::span<const std::string> arguments = {};  // empty: somebody else starts it
+    config::StringPairs last = {};                // set over everything
+  };
+  // When it is too large for a start here, or the configuration says so, the program loads the target's part itself.
+  Result<VariableList> environment(const Program& program) const;
   [[nodiscard]] const std::map<std::string, std::string>& remote_environment() const {
     return remote_;
   }

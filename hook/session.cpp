@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "hook/environment.h"
 #include "hook/fd_table.h"
 #include "hook/inheritance.h"
 #include "hook/ipc.h"
@@ -35,11 +36,13 @@ namespace {
   report_and_exit(text.c_str());
 }
 
-// Maps a file of the session directory; nullptr when it is not there or shorter than `least_size`.
-void* map_file(const char* name, size_t least_size, bool writable, size_t* size) {
+}  // namespace
+
+void* map_session_file(const char* name, size_t least_size, Mapping mapping, size_t* size) {
   TextBuffer<320> path;
   path.text(session.directory).text("/").text(name);
-  long fd = raw(SYS_openat, AT_FDCWD, path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+  long fd = raw(SYS_openat, AT_FDCWD, path.c_str(),
+                (mapping == Mapping::kShared ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
   if (failed(fd)) {
     return nullptr;
   }
@@ -47,12 +50,15 @@ void* map_file(const char* name, size_t least_size, bool writable, size_t* size)
   long mapped = -1;
   if (!failed(raw(SYS_fstat, fd, &status)) && status.st_size >= static_cast<off_t>(least_size)) {
     *size = static_cast<size_t>(status.st_size);
-    mapped = raw(SYS_mmap, nullptr, *size, writable ? PROT_READ | PROT_WRITE : PROT_READ,
-                 MAP_SHARED, fd, 0);
+    mapped = raw(SYS_mmap, nullptr, *size,
+                 mapping == Mapping::kReadOnly ? PROT_READ : PROT_READ | PROT_WRITE,
+                 mapping == Mapping::kPrivate ? MAP_PRIVATE : MAP_SHARED, fd, 0);
   }
   raw(SYS_close, fd);
   return failed(mapped) ? nullptr : reinterpret_cast<void*>(mapped);
 }
+
+namespace {
 
 // The session's folder is there, but this process may not look into it.
 bool is_foreign_session() {
@@ -179,7 +185,7 @@ bool open_session() {
   copy_text(session.directory, sizeof session.directory, directory, strlen(directory));
   size_t size = 0;
   session.settings = static_cast<const local::Settings*>(
-      map_file(local::kSettingsFile, sizeof(local::Settings), false, &size));
+      map_session_file(local::kSettingsFile, sizeof(local::Settings), Mapping::kReadOnly, &size));
   if (session.settings == nullptr) {
     if (is_foreign_session()) {
       // A child that became another user: as for a library it may not read, go on without.
@@ -190,12 +196,13 @@ bool open_session() {
     refuse("the mirrord session has ended");
   }
   check_settings(size);
+  load_environment();  // also for programs that are left alone: they start others
   read_program_name(session.program);
   if (is_skipped_program()) {
     return false;
   }
-  session.slots = static_cast<local::FileSlot*>(
-      map_file(local::kSlotsFile, sizeof(local::FileSlot) * local::kSlotCount, true, &size));
+  session.slots = static_cast<local::FileSlot*>(map_session_file(
+      local::kSlotsFile, sizeof(local::FileSlot) * local::kSlotCount, Mapping::kShared, &size));
   if (session.slots == nullptr || !make_fd_table()) {
     refuse("the session's shared memory cannot be mapped");
   }

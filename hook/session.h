@@ -55,6 +55,10 @@ inline bool has_flag(uint32_t flag) {
 // The value of a variable of this process, or nullptr.
 const char* environment_value(const char* name);
 
+enum class Mapping : uint8_t { kReadOnly, kShared, kPrivate };
+// Maps a file of the session directory; nullptr when it is not there or shorter than `least_size`.
+void* map_session_file(const char* name, size_t least_size, Mapping mapping, size_t* size);
+
 // Whether `name` is one of the NUL-terminated names of a section.
 bool section_has_name(const local::Section& section, const char* name);
 

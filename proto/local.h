@@ -463,7 +463,9 @@ constexpr Decision write_decision(uint8_t outcome) {
 // Environment of a session's processes.
 inline constexpr char kSessionVariable[] = "MIRRORD_SESSION";      // path of the session directory
 inline constexpr char kInheritedVariable[] = "MIRRORD_INHERITED";  // key and fd:handle pairs, exec
+inline constexpr char kLoadVariable[] = "MIRRORD_LOAD_ENVIRONMENT";  // load kEnvironmentFile
 inline constexpr char kSettingsFile[] = "settings";
+inline constexpr char kEnvironmentFile[] = "environment";  // NAME=value, each with a NUL
 inline constexpr char kSlotsFile[] = "slots";
 inline constexpr char kIncomingFile[] = "incoming";
 inline constexpr char kSocketFile[] = "intproxy.sock";

@@ -18,6 +18,7 @@
 #include "applets/config/load.h"
 #include "applets/exec.h"
 #include "applets/json_error.h"
+#include "applets/operator_commands.h"
 #include "applets/private_directory.h"
 #include "applets/session_flags.h"
 #include "net/file.h"
@@ -250,6 +251,7 @@ std::vector<Command> ci_commands() {
        .notes =
            "A program is asked to end (SIGTERM), and killed if it does not within ten seconds.",
        .words = Words::kAny},
+      operator_command("ci api-key"),
   };
 }
 
@@ -259,7 +261,10 @@ int ci_main(int argc, char** argv) {
   if (!command)
     return command.error();
   const std::string_view name = (*command)->name;
-  const auto run = name == "ci start" ? start : name == "ci stop" ? stop : start_container;
+  const auto run = name == "ci start"       ? start
+                   : name == "ci stop"      ? stop
+                   : name == "ci container" ? start_container
+                                            : run_operator_command;
   return run(**command, argc - 1, argv + 1);
 }
 

@@ -69,8 +69,9 @@ bool is_stale(const std::string& path) {
 }  // namespace
 
 bool remove_session_directory(const std::string& directory) {
-  for (const char* name : {local::kSocketFile, local::kNewSocketFile, local::kSlotsFile,
-                           local::kIncomingFile, local::kSettingsFile, "log"}) {
+  for (const char* name :
+       {local::kSocketFile, local::kNewSocketFile, local::kSlotsFile, local::kIncomingFile,
+        local::kSettingsFile, local::kEnvironmentFile, "log"}) {
     ::unlink((directory + "/" + name).c_str());
   }
   return ::rmdir(directory.c_str()) == 0 || errno == ENOENT;

@@ -1,7 +1,7 @@
 # tests/local/test_environment.py — the program gets the pod's environment, as the configuration wants it.
 import os
 
-from support import LocalTest
+from support import LocalTest, python_with
 
 
 def parse(text):
@@ -40,6 +40,30 @@ class Environment(LocalTest):
     def test_environment_can_stay_local(self):
         got = self.remote(config={"feature": {"env": False}})
         self.assertNotIn("DB_NAME", got)
+
+    def test_a_program_can_load_it_itself(self):
+        config = {"feature": {"env": {"override": {"NEW": "a b", "EMPTY": ""}, "unset": ["ONLY_HERE"]}}}
+        at_start = self.remote(config=config, env={"ONLY_HERE": "yes", "GREETING": "mine"})
+        config["feature"]["env"]["load_from_process"] = True
+        loaded = self.remote(config=config, env={"ONLY_HERE": "yes", "GREETING": "mine"})
+        for one in (at_start, loaded):
+            one.pop("MIRRORD_RESOLVED_CONFIG")
+            one.pop("MIRRORD_SESSION")
+        self.assertEqual(at_start, loaded)
+        self.assertEqual("a b", loaded["NEW"])
+        self.assertNotIn("ONLY_HERE", loaded)
+        # Whoever takes variables away takes them away from his children.
+        self.assertNotIn("NEW=", self.output("env", "-i", "/usr/bin/env", config=config))
+
+    def test_an_environment_that_no_program_can_be_started_with(self):
+        big = "x" * 200_000
+        many = {"MANY_%d" % i: "y" * 1000 for i in range(3000)}
+        config = {"feature": {"env": {"override": {"BIG": big, **many}}}}
+        report = "import os; print(len(os.environ['BIG']), len([n for n in os.environ if n.startswith('MANY_')]))"
+        output, errors = self.run_remote(python_with(), "-c", report, config=config,
+                                         env={"MIRRORD_PROGRESS_MODE": "simple"})
+        self.assertTrue(output.endswith(b"200000 3000\n"), output)
+        self.assertIn(b"the environment is too large for the start of a program", output + errors)
 
     def test_child_processes_have_it_too(self):
         self.assertEqual("shop\n", self.output("sh", "-c", "sh -c 'printenv DB_NAME'"))
