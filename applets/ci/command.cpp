@@ -143,10 +143,13 @@ int start_container(const Command& command, int argc, char** argv) {
   const auto line = read_start(command, argc, argv, "no container command is given");
   if (!line)
     return line.error();
+  config::LoadRequest load = load_request(*line);
+  if (const Status kept = config::keep_standard_input(load); !kept)
+    return report_error(kept.error());
   const auto run = [&](const std::function<void()>& is_ready) {
-    return run_container_command(*line, is_ready);
+    return run_container_command(*line, load, is_ready);
   };
-  const auto config = load_for(*line);
+  const auto config = config::load(load);
   if (!config)
     return report_errors(config.error());
   if (line->has("foreground") && config->ci.output_directory.empty())

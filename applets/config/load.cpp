@@ -151,7 +151,7 @@ class Loader {
     if (request_.file.empty())
       return given ? SessionKey{*given, false} : SessionKey{random_key(), true};
     MIRRORD_CHECK_STATUS(check_extension(request_.file));
-    MIRRORD_TRY(text, read_text_file(request_.file, kLargestFile));
+    MIRRORD_TRY(text, request_.text ? *request_.text : read_text_file(request_.file, kLargestFile));
     file_.name = request_.file == "-" ? "standard input" : request_.file;
     if (text.starts_with("\xEF\xBB\xBF"))
       text.erase(0, 3);
@@ -189,6 +189,14 @@ std::optional<std::string> process_environment(std::string_view name) {
   const std::string copy(name);
   const char* value = std::getenv(copy.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
   return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+}
+
+Status keep_standard_input(LoadRequest& request) {
+  if (request.file == "-" && !request.text) {
+    MIRRORD_TRY(text, read_text_file(request.file, kLargestFile));
+    request.text = std::move(text);
+  }
+  return {};
 }
 
 std::expected<ResolvedConfig, std::vector<Error>> load(const LoadRequest& request) {

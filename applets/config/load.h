@@ -3,6 +3,7 @@
 
 #include <expected>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,16 @@ using Overrides = std::map<std::string, Override, std::less<>>;
 std::optional<std::string> process_environment(std::string_view name);
 
 struct LoadRequest {
-  std::string file;  // empty: none; "-": JSON from standard input
+  std::string file;                 // empty: none; "-": from standard input
+  std::optional<std::string> text;  // what standard input was, if it has been read
   Overrides overrides;
   Environment environment = process_environment;
   // False: an editor may still choose a target, so its absence is no conflict.
   bool is_target_final = true;
 };
+
+// Reads standard input where it is the file: for a request that is loaded more than once.
+Status keep_standard_input(LoadRequest& request);
 
 // Flags win over the environment, that over the file, that over defaults. All errors are
 // reported at once, in the order of the file.

@@ -167,11 +167,11 @@ Result<config::ResolvedConfig> load_config(const config::LoadRequest& load, Prog
   return std::move(*config);
 }
 
-Result<int> run_container(const CommandLine& line, Progress& progress,
+Result<int> run_container(const CommandLine& line, config::LoadRequest load, Progress& progress,
                           const std::function<void()>& is_ready) {
   MIRRORD_CHECK_STATUS(refuse_nested());
   MIRRORD_TRY(command, container::parse_container_command(line.words));
-  config::LoadRequest load = load_request(line);
+  MIRRORD_CHECK_STATUS(config::keep_standard_input(load));
   MIRRORD_TRY(config, load_config(load, progress));
   if (command.publishes_ports)
     progress.warning(
@@ -210,6 +210,7 @@ std::string extension_runtime() {
 
 Status run_extension(const CommandLine& line, Progress& progress) {
   config::LoadRequest load = load_request(line);
+  MIRRORD_CHECK_STATUS(config::keep_standard_input(load));
   MIRRORD_TRY(config, load_config(load, progress));
   const std::string runtime = extension_runtime();
   net::Loop loop;
@@ -272,12 +273,13 @@ int container_main(int argc, char** argv) {
   const auto line = read_command_line(container_commands().front(), argc, argv, report_error);
   if (!line)
     return line.error();
-  return run_container_command(*line, {});
+  return run_container_command(*line, load_request(*line), {});
 }
 
-int run_container_command(const CommandLine& line, const std::function<void()>& is_ready) {
+int run_container_command(const CommandLine& line, config::LoadRequest load,
+                          const std::function<void()>& is_ready) {
   Progress progress(progress_mode_from_environment(), "mirrord container");
-  const auto code = run_container(line, progress, is_ready);
+  const auto code = run_container(line, std::move(load), progress, is_ready);
   if (code)
     return *code;
   progress.failure();

@@ -43,7 +43,10 @@ std::string override_json(const std::string& variable, const std::string& value,
 Status write_request(const std::string& directory, const config::LoadRequest& load,
                      const std::string& key) {
   std::string name;
-  if (!load.file.empty()) {
+  if (load.text) {
+    name = "standard-input";  // a name without an end, like "-", says nothing of the format
+    MIRRORD_CHECK_STATUS(net::write_private_file(directory + "/" + name, *load.text));
+  } else if (!load.file.empty()) {
     name = load.file.substr(load.file.rfind('/') + 1);
     MIRRORD_TRY(text, net::read_file(load.file, kLargest));
     MIRRORD_CHECK_STATUS(net::write_private_file(directory + "/" + name, text));

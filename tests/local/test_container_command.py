@@ -139,6 +139,14 @@ class Sessions(Containers):
         self.run_inside("sh", "-c", "echo from the container > /var/note", config=config)
         self.assertEqual(b"from the container\n", self.pod.read("/var/note"))
 
+    def test_the_configuration_may_come_from_standard_input(self):
+        config = json.dumps({**NO_NETWORK, "feature": {"env": {"override": {"FROM_STDIN": "yes"}}}}).encode()
+        for command in (["container"], ["ci", "container", "--foreground"]):
+            words = self.words("sh", "-c", "echo $FROM_STDIN; cat /etc/hostname")
+            words[1:4] = [*command, "-f", "-"]
+            done = subprocess.run(words, env=self.env, input=config, capture_output=True, timeout=60, check=False)
+            self.assertEqual((0, b"yes\nshop-7d4b9c6f5-x2k8p\n"), (done.returncode, done.stdout), done.stderr)
+
     def test_children_and_many_processes(self):
         script = "for n in 1 2 3 4 5 6 7 8; do (cat /etc/hostname | cat) & done; wait"
         self.assertEqual("shop-7d4b9c6f5-x2k8p\n" * 8, self.run_inside("sh", "-c", script))
