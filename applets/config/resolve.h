@@ -19,5 +19,7 @@ std::optional<proto::HttpFilter> resolve_http_filter(Values& values);
 // Conflicts between keys, patterns and filters that do not parse; adds warnings.
 // `is_target_final`: see LoadRequest.
 void verify(ResolvedConfig& config, Values& values, bool is_target_final);
+// The same for the keys that only an operator acts on.
+void verify_for_operator(const ResolvedConfig& config, Values& values);
 
 }  // namespace mirrord::config

@@ -235,6 +235,7 @@ void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
   check_rest(values, config.warnings);
   check_agent(config, values, config.warnings);
   check_copies(config, values);
+  verify_for_operator(config, values);
   if (values.has_errors())
     return;  // a wrong target is no absent one
   if (config.target.kind == TargetKind::kTargetless &&

@@ -45,30 +45,40 @@ TEST(Show, HidesSecretsWhereverTheyStand) {
        "feature.env.override={\"A.B\":\"***\"}\n"},
       {R"({"feature":{"env":{"mapping":{"^A":"hunter2"}}}})",
        "feature.env.mapping={\"^A\":\"***\"}\n"},
-      {R"({"feature":{"preview":{"secret_mounts":[{"mount_at":"/a","payload":"hunter2"}]}}})",
-       "feature.preview.secret_mounts=[{\"mount_at\":\"/a\",\"payload\":\"***\"}]\n"},
-      {R"({"feature":{"db_branches":[{"connection":{"password":"hunter2","port":1}}]}})",
-       "feature.db_branches=[{\"connection\":{\"password\":\"***\",\"port\":1}}]\n"},
-      {R"({"feature":{"db_branches":[{},{"connection":{"url":"pg://u:hunter2@db"}}]}})",
-       "feature.db_branches=[{},{\"connection\":{\"url\":\"***\"}}]\n"},
-      {R"({"feature":{"db_branches":[{"connection":{"url":{"type":"env","value":"hunter2"}}}]}})",
-       "feature.db_branches=[{\"connection\":{\"url\":{\"type\":\"***\",\"value\":\"***\"}}}]\n"},
-      {R"({"feature":{"db_branches":[{"connection":{"params":{"password":"hunter2","host":"H"}}}]}})",
-       "feature.db_branches=[{\"connection\":{\"params\":{\"password\":\"***\",\"host\":\"H\"}}}]"
+      {R"({"feature":{"preview":{"secret_mounts":[{"mount_at":"/a","type":"text","payload":"hunter2"}]}}})",
+       "feature.preview.secret_mounts=[{\"mount_at\":\"/"
+       "a\",\"type\":\"text\",\"payload\":\"***\"}]\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{"password":"hunter2","port":1}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{\"password\":\"***\",\"port\":1}}]"
        "\n"},
-      {R"({"feature":{"db_branches":[{"connection":{"params":{"token":[{"variable":"T","value":"hunter2"}]}}}]}})",
-       "feature.db_branches=[{\"connection\":{\"params\":{\"token\":[{\"variable\":\"T\",\"value\":"
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{}},{"type":"pg","connection":{"url":"pg://u:hunter2@db"}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{}},{\"type\":\"pg\",\"connection\":{"
+       "\"url\":\"***\"}}]\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{"url":{"type":"env","value":"hunter2"}}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{\"url\":{\"type\":\"***\",\"value\":"
+       "\"***\"}}}]\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{"params":{"password":"hunter2","host":"H"}}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{\"params\":{\"password\":\"***\","
+       "\"host\":\"H\"}}}]"
+       "\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{"params":{"token":[{"variable":"T","value":"hunter2"}]}}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{\"params\":{\"token\":[{\"variable\":"
+       "\"T\",\"value\":"
        "\"***\"}]}}}]\n"},
-      {R"({"feature":{"db_branches":[{"connection_settings":{"a":"hunter2"}}]}})",
-       "feature.db_branches=[{\"connection_settings\":{\"a\":\"***\"}}]\n"},
-      {R"({"feature":{"db_branches":[{"query_params":{"a":"hunter2"}}]}})",
-       "feature.db_branches=[{\"query_params\":{\"a\":\"***\"}}]\n"},
-      {R"({"feature":{"db_branches":[{"env":{"A":"hunter2"}}]}})",
-       "feature.db_branches=[{\"env\":{\"A\":\"***\"}}]\n"},
-      {R"({"feature":{"db_branches":[{"migrations":{"env":{"A":"hunter2"}}}]}})",
-       "feature.db_branches=[{\"migrations\":{\"env\":{\"A\":\"***\"}}}]\n"},
-      {R"({"feature":{"db_branches":[{"iam_auth":{"type":"aws_rds","secret_access_key":{"value":"hunter2"}}}]}})",
-       "feature.db_branches=[{\"iam_auth\":{\"type\":\"aws_rds\",\"secret_access_key\":{\"value\":"
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{},"connection_settings":{"a":"hunter2"}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{},\"connection_settings\":{\"a\":\"**"
+       "*\"}}]\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{},"query_params":{"a":"hunter2"}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{},\"query_params\":{\"a\":\"***\"}}]"
+       "\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{},"env":{"A":"hunter2"}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{},\"env\":{\"A\":\"***\"}}]\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","name":"n","connection":{},"migrations":{"env":{"A":"hunter2"}}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"name\":\"n\",\"connection\":{},\"migrations\":{"
+       "\"env\":{\"A\":\"***\"}}}]\n"},
+      {R"({"feature":{"db_branches":[{"type":"pg","connection":{},"iam_auth":{"type":"aws_rds","secret_access_key":{"value":"hunter2"}}}]}})",
+       "feature.db_branches=[{\"type\":\"pg\",\"connection\":{},\"iam_auth\":{\"type\":\"aws_rds\","
+       "\"secret_access_key\":{\"value\":"
        "\"***\"}}}]\n"},
   };
   for (const auto& [text, expected] : cases)
@@ -133,11 +143,13 @@ TEST(Show, OfTextsHasTheValuesThatAreUsed) {
 }
 
 TEST(Show, OfNumbersOfOtherFormatsIsJson) {
-  EXPECT_EQ(shown("feature:\n  db_branches:\n    - ttl_secs: 0x1F\n      connection:\n"
-                  "        params: {x: 007, y: +5, z: .inf, w: 1_0}\n",
-                  ".yaml"),
-            "feature.db_branches=[{\"ttl_secs\":31,\"connection\":{\"params\":{\"x\":7,\"y\":5,"
-            "\"z\":\".inf\",\"w\":\"1_0\"}}}]\n");
+  EXPECT_EQ(
+      shown("feature:\n  db_branches:\n    - type: pg\n      ttl_secs: 0x1F\n      connection:\n"
+            "        params: {x: 007, y: +5, z: .inf, w: 1_0}\n",
+            ".yaml"),
+      "feature.db_branches=[{\"type\":\"pg\",\"ttl_secs\":31,\"connection\":{\"params\":{\"x\":7,"
+      "\"y\":5,"
+      "\"z\":\".inf\",\"w\":\"1_0\"}}}]\n");
   EXPECT_EQ(shown("[agent]\nttl = 1_0\n", ".toml"), "agent.ttl=10\n");
 }
 
