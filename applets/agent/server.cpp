@@ -1,14 +1,12 @@
 // applets/agent/server.cpp — listening socket, the set of sessions, and the agent's end.
 #include "applets/agent/server.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
@@ -54,16 +52,14 @@ void detect_dead_peer(int socket) {
 }
 
 std::string name_of(const sockaddr_storage& address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address.ss_family == AF_INET6) {
-    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
-    ::inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
-    return "client " + std::string(text.data()) + ":" + std::to_string(ntohs(v6->sin6_port));
-  }
-  if (address.ss_family == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
-    ::inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
-    return "client " + std::string(text.data()) + ":" + std::to_string(ntohs(v4->sin_port));
+  if (auto endpoint = net::Endpoint::from_sockaddr(address)) {
+    // The listener is of both families: an IPv4 address comes as ::ffff:a.b.c.d.
+    const auto& bytes = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+    if (endpoint->ip.is_v6 && IN6_IS_ADDR_V4MAPPED(&bytes)) {
+      const std::uint8_t* v4 = endpoint->ip.bytes.data() + 12;
+      endpoint->ip = net::IpAddress::v4(v4[0], v4[1], v4[2], v4[3]);
+    }
+    return "client " + endpoint->to_string();
   }
   return "the client";
 }

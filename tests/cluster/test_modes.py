@@ -20,6 +20,19 @@ class Modes(ClusterTest):
     def test_job(self):
         self.expect_remote()
 
+    def test_the_agents_log_is_the_pods(self):
+        process = self.start_remote("sh", "-c", "cat /data/hello; read line", target="deployment/web",
+                                    config={"agent": {"log_level": "mirrord=trace"}})
+        process.stdout.readline()
+        (pod,) = [name for kind, _, name in (agent.split("/") for agent in self.agents()) if kind == "Pod"]
+
+        def log():
+            return self.cluster.run("logs", "-n", self.namespace, "pod/" + pod).stdout
+        self.assertTrue(wait_until(lambda: "FileRequest Open" in log(), 30, 0.5))
+        self.assertRegex(log(), r"info session: client \S+ has connected")
+        self.assertRegex(log(), r"trace files: client \S+: FileRequest Open")
+        process.communicate(b"\n", timeout=60)
+
     def test_bare_pod(self):
         self.expect_remote(config={"agent": {"bare_pod": True}})
         self.expect_no_agents(15)

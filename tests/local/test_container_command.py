@@ -198,6 +198,20 @@ class Sessions(Containers):
         self.assertEqual([], self.names())
         subprocess.run(["rm", "-rf", os.path.join(self.temporary, "mirrord-%d" % os.geteuid())], check=True)
 
+    def test_a_pipelines_step_in_a_container(self):
+        # Only the executable is there, no terminal and no home; the agent is reached by its address.
+        port = free_port()
+        agent = subprocess.Popen([self.mirrord, "agent", "-l", str(port), "-t", "60", "process", "--pid",
+                                  self.pod.target.split("/")[1]], env=self.env, stdout=subprocess.PIPE)
+        self.started.append(agent)
+        agent.stdout.readline()
+        script = ("/mirrord ci start --agent-address 127.0.0.1:%d -- sh -c 'cat /etc/hostname; sleep 1000' || exit 1; "
+                  "sleep 0.5; cat /tmp/mirrord-0/output/*/stdout; /mirrord ci stop" % port)
+        text = self.podman("run", "--rm", "--network", "host", "-v", self.mirrord + ":/mirrord:ro", "-v", "/usr:/usr:ro",
+                           IMAGE, "sh", "-c", script)
+        self.assertIn("\nshop-7d4b9c6f5-x2k8p\n", text)
+        self.assertIn("stopped, exit status 143", text)
+
     def test_secrets_are_on_no_command_line(self):
         process = subprocess.Popen(self.words("sh", "-c", "echo ready; read line; env", options=("-i",)), env=self.env,
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
