@@ -294,10 +294,27 @@ Result<intproxy::StartedSession> SessionStart::run(intproxy::SessionOptions opti
   return started;
 }
 
+// Names only: values may be secrets.
+void SessionStart::log_replaced_variables(const char* const* inherited,
+                                          const VariableList& whole) const {
+  log_->debug(log::Component::kConfig, [&] {
+    std::string names;
+    for (const std::string& entry : VariableList(inherited).entries()) {
+      const std::size_t equals = entry.find('=');
+      const std::string* now = whole.find(entry.substr(0, equals));
+      if (now != nullptr && *now != entry.substr(equals + 1))
+        names += " " + entry.substr(0, equals);
+    }
+    return "variables of this machine that the program sees otherwise:" +
+           (names.empty() ? " none" : names);
+  });
+}
+
 Result<VariableList> SessionStart::environment(const Program& program) const {
   MIRRORD_TRY(whole, child_environment(program.inherited, remote_, config_, variables_));
   for (const auto& [name, value] : program.last)
     whole.set(name, value);
+  log_replaced_variables(program.inherited, whole);
   const bool is_too_large = !program.arguments.empty() && !fits_execve(whole, program.arguments);
   if (!is_too_large && !config_.environment.load_from_process)
     return whole;

@@ -77,6 +77,7 @@ class SessionStart {
 
  private:
   void log_configuration() const;
+  void log_replaced_variables(const char* const* inherited, const VariableList& whole) const;
   void warn_of_log(const log::Settings& settings) const;
   Result<intproxy::StartedSession> run(intproxy::SessionOptions options);
 

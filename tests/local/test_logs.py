@@ -65,7 +65,8 @@ class Logs(LocalTest):
         self.assertTrue(done.stdout.endswith("works\n"), done.stdout)
 
     def test_a_command_logs_to_standard_error(self):
-        errors = self.run_remote("true", env={"MIRRORD_LOG": "debug"})[1].decode()
+        errors = self.run_remote("true", env={"MIRRORD_LOG": "debug", "DB_HOST": "here"})[1].decode()
+        self.assertRegex(errors, r" debug config: variables of this machine that the program sees otherwise: .*\bDB_HOST\b")
         self.assertIn(" info config: no configuration file\n", errors)
         self.assertRegex(errors, r" info session: intproxy \d+ is ready, agent ")
         self.assertNotIn(" config: ", self.run_remote("true", env={"MIRRORD_LOG": "warn"})[1].decode())
