@@ -127,7 +127,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TurningLoop loop;
   bool has_ended = false;
   {
-    agent::Session session(loop, target, Fd(ends[1]), "fuzz", {.ended = [&] { has_ended = true; }});
+    log::Log log;
+    agent::Session session(loop, target, log, Fd(ends[1]), "fuzz",
+                           {.ended = [&] { has_ended = true; }});
     converse(input, loop, client, has_ended);
   }
   return 0;

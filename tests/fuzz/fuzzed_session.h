@@ -44,13 +44,16 @@ class FuzzedSession {
     }));
     if (!waited_for.is_ready())
       return;
+    // What is logged is made from what the peers send.
+    check(log_.add_file("/dev/null", log::Filter(log::Level::kTrace), log::Format::kJson)
+              .has_value());
     intproxy::SessionOptions options;
     options.directory = directory();
     options.map_path = [](std::string_view path) {
       return intproxy::MappedPath{local::Decision::kRemote, local::Decision::kLocal,
                                   std::string(path)};
     };
-    session_ = std::make_unique<intproxy::Session>(loop, std::move(options), std::move(link));
+    session_ = std::make_unique<intproxy::Session>(loop, log_, std::move(options), std::move(link));
     check(session_->listen().has_value());
   }
   ~FuzzedSession() {
@@ -65,6 +68,7 @@ class FuzzedSession {
   static std::string directory() { return std::string(kPlace) + "/session"; }
 
  private:
+  log::Log log_;
   std::unique_ptr<intproxy::Session> session_;
 };
 

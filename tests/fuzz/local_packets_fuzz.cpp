@@ -97,7 +97,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const agent::Target target = place.target();
   TurningLoop loop;
   {
-    agent::Session agent(loop, target, std::move(server), "fuzz", {.ended = [] { check(false); }});
+    log::Log log;
+    agent::Session agent(loop, target, log, std::move(server), "fuzz",
+                         {.ended = [] { check(false); }});
     FuzzedSession session(loop, std::move(client), [] {});
     check(session.is_ready());
     attack(input, loop);
