@@ -16,6 +16,7 @@
 #include "applets/applet.h"
 #include "applets/exec.h"
 #include "applets/log/console_records.h"
+#include "applets/log/log.h"
 #include "net/address.h"
 #include "net/ending_signals.h"
 #include "net/fd.h"
@@ -45,15 +46,6 @@ std::string clock_text() {
   const std::size_t size = std::strftime(text.data(), text.size(), "%H:%M:%S", &parts);
   std::snprintf(text.data() + size, text.size() - size, ".%03ld", now.tv_nsec / 1'000'000);
   return text.data();
-}
-
-// Text of whoever connects: one line, nothing that a terminal obeys.
-std::string tame(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
-      c = ' ';
-  }
-  return text;
 }
 
 void print(const std::string& line) {
@@ -112,7 +104,7 @@ class Client {
     if (!is_known_) {
       MIRRORD_TRY(hello, log::parse_console_hello(body));
       const std::size_t which = hello.arguments.size() > 1 ? 1 : 0;
-      name_ = (hello.arguments.empty() ? "process" : tame(hello.arguments[which])) + "[" +
+      name_ = (hello.arguments.empty() ? "process" : log::one_line(hello.arguments[which])) + "[" +
               std::to_string(hello.pid) + "]";
       is_known_ = true;
       return {};
@@ -121,8 +113,8 @@ class Client {
     const auto component = log::component_of(record.target);
     if (filter_.allows(component.value_or(log::Component::kSession), record.level)) {
       print(clock_text() + " " + std::string(log::name_of(record.level)) + " " + name_ + " " +
-            (component ? std::string(log::name_of(*component)) : tame(record.target)) + ": " +
-            tame(record.message));
+            (component ? std::string(log::name_of(*component)) : log::one_line(record.target)) +
+            ": " + log::one_line(record.message));
     }
     return {};
   }

@@ -12,6 +12,7 @@
 
 #include "applets/config/load.h"
 #include "net/fd.h"
+#include "net/file.h"
 #include "net/random.h"
 
 namespace mirrord {
@@ -29,11 +30,6 @@ std::string temporary_parent() {
   return "/tmp/mirrord-" + std::to_string(geteuid());
 }
 
-void make_parents(const std::string& path) {
-  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
-    mkdir(path.substr(0, at).c_str(), 0700);
-}
-
 // LD_PRELOAD's list is separated by spaces and colons.
 bool fits_preload(std::string_view path) {
   return path.starts_with('/') && path.find_first_of(" :\t\n") == std::string_view::npos;
@@ -44,7 +40,7 @@ bool fits_preload(std::string_view path) {
 Status make_private_directory(const std::string& path) {
   const std::string tried = "using the directory `" + path + "`";
   if (mkdir(path.c_str(), 0700) != 0 && errno == ENOENT) {
-    make_parents(path);
+    net::make_parent_directories(path, 0700);
     mkdir(path.c_str(), 0700);
   }
   const Fd directory(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

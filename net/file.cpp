@@ -57,6 +57,11 @@ Status write_private_file(const std::string& path, std::string_view text) {
   return {};
 }
 
+void make_parent_directories(const std::string& path, mode_t mode) {
+  for (std::size_t at = path.find('/', 1); at != std::string::npos; at = path.find('/', at + 1))
+    ::mkdir(path.substr(0, at).c_str(), mode);
+}
+
 std::vector<std::string> files_in(const std::string& directory) {
   std::vector<std::string> paths;
   DIR* entries = ::opendir(directory.c_str());

@@ -1,6 +1,8 @@
 // net/file.h — whole files and trees of them, with bounds.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -15,6 +17,9 @@ Result<std::string> read_file(const std::string& path, std::size_t limit);
 
 // A new file of mode 0600, or the contents of one that is there. Follows no symbolic link.
 Status write_private_file(const std::string& path, std::string_view text);
+
+// The directories above a path, as far as they are missing and can be made: what cannot shows when the path is used.
+void make_parent_directories(const std::string& path, mode_t mode);
 
 // Paths of the directory's regular files (links to them too), sorted; empty if it is no directory that can be read.
 std::vector<std::string> files_in(const std::string& directory);

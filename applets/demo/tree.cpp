@@ -13,6 +13,7 @@
 #include <string>
 
 #include "applets/demo/pod.h"
+#include "net/file.h"
 
 namespace mirrord::demo {
 namespace {
@@ -100,13 +101,8 @@ std::string noise(std::uint64_t seed, std::size_t size) {
   return bytes;
 }
 
-void make_parents(const std::string& path) {
-  for (std::size_t at = path.find('/'); at != std::string::npos; at = path.find('/', at + 1))
-    mkdir(path.substr(0, at).c_str(), 0755);
-}
-
 Status write_file(const std::string& path, mode_t mode, std::string_view bytes) {
-  make_parents(path);
+  net::make_parent_directories(path, 0755);
   const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   if (!file.is_open())
     return fail_system("create " + path, errno);
@@ -171,7 +167,7 @@ Status make_tree() {
   umask(0);
   for (const char* folder : {"proc", "sys", "dev", "etc", "run", "run/lock", "run/shop", "root",
                              "var/empty", "data/links"}) {
-    make_parents(folder);
+    net::make_parent_directories(folder, 0755);
     mkdir(folder, 0755);
   }
   mkdir("tmp", 01777);
@@ -179,7 +175,7 @@ Status make_tree() {
   for (const TextFile& file : kTextFiles)
     MIRRORD_CHECK_STATUS(write_file(file.path, file.mode, file.text));
   for (const Link& link : kLinks) {
-    make_parents(link.path);
+    net::make_parent_directories(link.path, 0755);
     if (symlink(link.target, link.path) != 0)
       return fail_system(std::string("link ") + link.path, errno);
   }

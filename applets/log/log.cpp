@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include "applets/json_text.h"
 #include "applets/log/console_records.h"
 #include "net/address.h"
+#include "net/file.h"
 
 namespace mirrord::log {
 namespace {
@@ -35,14 +35,6 @@ std::string time_now() {
   std::array<char, 48> text{};
   std::snprintf(text.data(), text.size(), "%s.%03ldZ", date.data(), now.tv_nsec / 1'000'000);
   return text.data();
-}
-
-// One line, and no escape sequences for terminals.
-std::string tame(std::string_view text) {
-  std::string line(text.substr(0, kMaxText));
-  std::ranges::replace_if(
-      line, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
-  return line;
 }
 
 std::string text_line(Component component, Level level, const std::string& text) {
@@ -100,6 +92,13 @@ Filter console_filter(const Settings& settings) {
 
 }  // namespace
 
+std::string one_line(std::string_view text) {
+  std::string line(text.substr(0, kMaxText));
+  std::ranges::replace_if(
+      line, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+  return line;
+}
+
 Log::~Log() {
   for (Sink& sink : sinks_) {
     pollfd writable{sink.descriptor.get(), POLLOUT, 0};
@@ -113,9 +112,7 @@ Log::~Log() {
 }
 
 Status Log::add_file(const std::string& path, const Filter& filter, Format format) {
-  for (std::size_t slash = path.find('/', 1); slash != std::string::npos;
-       slash = path.find('/', slash + 1))
-    ::mkdir(path.substr(0, slash).c_str(), 0700);  // what fails shows when the file is opened
+  net::make_parent_directories(path, 0700);
   Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
   if (!file.is_open())
     return fail_system("open the log " + path, errno);
@@ -164,11 +161,12 @@ void Log::write(Component component, Level level, std::string_view text) {
       send(sink,
            console_frame(ConsoleRecord{.level = level,
                                        .target = "mirrord::" + std::string(name_of(component)),
-                                       .message = tame(text)}));
+                                       .message = one_line(text)}));
       continue;
     }
-    const std::string line = sink.format == Format::kJson ? json_line(component, level, tame(text))
-                                                          : text_line(component, level, tame(text));
+    const std::string line = sink.format == Format::kJson
+                                 ? json_line(component, level, one_line(text))
+                                 : text_line(component, level, one_line(text));
     // A full disk must not stop anything.
     [[maybe_unused]] const ssize_t written =
         ::write(sink.descriptor.get(), line.data(), line.size());

@@ -18,6 +18,9 @@ enum class Format {
   kJson,  // one object a line, with the keys of the original's
 };
 
+// Text of a peer as one line: control characters, which a terminal may obey, become spaces, and a long one is cut.
+std::string one_line(std::string_view text);
+
 // What a process is told of its log.
 struct Settings {
   std::string file;             // appended to; empty: none
@@ -48,7 +51,7 @@ class Log {
   [[nodiscard]] bool wants(Component component, Level level) const;
   // Whether any component is wanted at the lowest level: for what is costly to tell.
   [[nodiscard]] bool traces() const { return traces_; }
-  // Control characters become spaces, and a long text is cut.
+  // As one_line() makes it.
   void write(Component component, Level level, std::string_view text);
 
   void error(Component component, std::string_view text) { write(component, Level::kError, text); }
