@@ -20,6 +20,7 @@
 #include "net/address.h"
 #include "net/ending_signals.h"
 #include "net/fd.h"
+#include "net/leave.h"
 #include "net/loop.h"
 
 namespace mirrord {
@@ -48,9 +49,10 @@ std::string clock_text() {
   return text.data();
 }
 
+// Without a reader there is nothing left to do.
 void print(const std::string& line) {
-  std::fputs((line + "\n").c_str(), stdout);
-  std::fflush(stdout);
+  if (std::fputs((line + "\n").c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+    leave(errno == EPIPE ? 0 : 1);
 }
 
 // One process that sends its log.
@@ -74,13 +76,18 @@ class Client {
     if (count <= 0) {
       if (is_known_)
         print(clock_text() + " " + name_ + " has ended");
-      return over_();
+      return end();
     }
     input_.append(piece.data(), static_cast<std::size_t>(count));
     if (const Status taken = take_frames(); !taken) {
       print(clock_text() + " " + name_ + " is not understood, and closed: " + taken.error().what);
-      over_();
+      end();
     }
+  }
+
+  void end() {
+    const auto over = std::move(over_);
+    over();
   }
 
   Status take_frames() {

@@ -148,6 +148,15 @@ class Console(LocalTest):
         self.assertIn("connect to the console at 127.0.0.1:9: Connection refused\n  Start `mirrord console` first",
                       done.stderr)
 
+    def test_ends_when_nobody_reads_it(self):
+        console = subprocess.Popen([self.mirrord, "console", "--address", "127.0.0.1:0"], env=self.env,
+                                   stdout=subprocess.PIPE, text=True)
+        self.started.append(console)
+        address = console.stdout.readline().split("MIRRORD_CONSOLE_ADDR=")[1].split(";")[0]
+        console.stdout.close()
+        self.run_remote("true", env={"MIRRORD_CONSOLE_ADDR": address})
+        self.assertEqual(0, console.wait(10))
+
     def test_what_is_no_log_is_named_and_closed(self):
         host, port = self.address.split(":")
         for sent, reason in ((b"GET / HTTP/1.1\r\n\r\n", "a message of 1195725856 bytes"),
