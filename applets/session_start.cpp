@@ -223,7 +223,6 @@ Status SessionStart::start(const SessionPlan& plan) {
   timings_.mark("session directory");
 
   intproxy::SessionOptions options = session_options(config_, directory, settings);
-  warn_of_log(options.log);
   options.waits_for_programs = plan.waits_for_programs;
   if (plan.placement) {
     options.agent = {.stream_server = plan.placement->stream_server};
@@ -231,6 +230,7 @@ Status SessionStart::start(const SessionPlan& plan) {
     options.log.file.clear();
     options.notices.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   }
+  warn_of_log(options.log);
   options.tls_trust = std::move(tls_trust);
   if (plan.explains_not_loaded) {
     // The editor's own helpers (a debugger, a compiler) are among the programs that it starts.
