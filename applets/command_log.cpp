@@ -42,12 +42,12 @@ Result<CommandLog> open_command_log(std::string_view command) {
 Result<k8s::ClientConfig> logged_client_config(const k8s::ClientConfigChoice& choice,
                                                const CommandLog& log) {
   MIRRORD_TRY(client, k8s::load_client_config(choice));
-  log->debug(log::Component::kKubernetes, [&] {
-    return "API server " + client.server + ", context \"" + client.context + "\"";
-  });
-  client.log = [log](const std::string& line) {
-    log->debug(log::Component::kKubernetes, [&] { return line; });
-  };
+  if (log->wants(log::Component::kKubernetes, log::Level::kDebug)) {
+    client.log = [log](const std::string& line) {
+      log->write(log::Component::kKubernetes, log::Level::kDebug, line);
+    };
+    client.log("API server " + client.server + ", context \"" + client.context + "\"");
+  }
   return client;
 }
 

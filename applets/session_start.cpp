@@ -47,30 +47,30 @@ class AgentVariables {
       set("MIRRORD_AGENT_NFTABLES", std::uint64_t{*pod.nftables});
     set("MIRRORD_AGENT_DNS_TIMEOUT", agent.dns_timeout_seconds);
     set("MIRRORD_AGENT_DNS_ATTEMPTS", agent.dns_attempts);
-    // The user's own RUST_LOG is about other programs.
-    inherited_filter_ = config::process_environment("RUST_LOG");
-    setenv("RUST_LOG", agent.log_level.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
+    put("RUST_LOG", agent.log_level);  // the user's own is about other programs
   }
   AgentVariables(const AgentVariables&) = delete;
   AgentVariables& operator=(const AgentVariables&) = delete;
   ~AgentVariables() {
-    if (inherited_filter_)
-      setenv("RUST_LOG", inherited_filter_->c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
-    else
-      unsetenv("RUST_LOG");  // NOLINT(concurrency-mt-unsafe)
-    for (const char* name : names_)
-      unsetenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
+    for (const auto& [name, value] : before_) {
+      if (value)
+        setenv(name, value->c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
+      else
+        unsetenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
+    }
   }
 
  private:
+  // One that the user has set stays.
   void set(const char* name, std::optional<std::uint64_t> value) {
-    if (!value || config::process_environment(name))
-      return;
-    setenv(name, std::to_string(*value).c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
-    names_.push_back(name);
+    if (value && !config::process_environment(name))
+      put(name, std::to_string(*value));
   }
-  std::optional<std::string> inherited_filter_;
-  std::vector<const char*> names_;
+  void put(const char* name, const std::string& value) {
+    before_.emplace_back(name, config::process_environment(name));
+    setenv(name, value.c_str(), 1);  // NOLINT(concurrency-mt-unsafe): one thread
+  }
+  std::vector<std::pair<const char*, std::optional<std::string>>> before_;
 };
 
 // Answers the hook's questions about paths that a mapping pattern matches.
@@ -181,8 +181,10 @@ void SessionStart::warn_of_log(const log::Settings& settings) const {
 void SessionStart::log_configuration() const {
   log_->info(log::Component::kConfig,
              config_.file.empty() ? "no configuration file" : "configuration " + config_.file);
+  if (!log_->wants(log::Component::kConfig, log::Level::kDebug))
+    return;
   for (const std::string& line : config_summary(config_))
-    log_->debug(log::Component::kConfig, [&] { return line; });
+    log_->write(log::Component::kConfig, log::Level::kDebug, line);
 }
 
 Status SessionStart::start(const SessionPlan& plan) {

@@ -329,15 +329,12 @@ void Target::decide(bool write) {
   uint8_t outcome = outcome_of(*automaton, path_, &length_);
   if (MIRRORD_UNLIKELY((outcome & local::kOutcomeMap) != 0)) {
     map(write);
-    if (MIRRORD_UNLIKELY(logs_decisions())) {
-      log_path(path_, write, kind_);
+  } else {
+    kind_ = kind_of(write ? local::write_decision(outcome) : local::read_decision(outcome));
+    if (MIRRORD_UNLIKELY((outcome & local::kOutcomeUnnamed) != 0) &&
+        has_flag(local::kOwnFilesLocal) && is_own_file(path_)) {
+      kind_ = kLocal;
     }
-    return;
-  }
-  kind_ = kind_of(write ? local::write_decision(outcome) : local::read_decision(outcome));
-  if (MIRRORD_UNLIKELY((outcome & local::kOutcomeUnnamed) != 0) &&
-      has_flag(local::kOwnFilesLocal) && is_own_file(path_)) {
-    kind_ = kLocal;
   }
   if (MIRRORD_UNLIKELY(logs_decisions())) {
     log_path(path_, write, kind_);

@@ -2,9 +2,8 @@
 #include "hook/decision_log.h"
 
 #include <netinet/in.h>
-#include <sys/uio.h>
 
-#include "hook/ipc.h"
+#include "hook/report.h"
 
 namespace mirrord::hook {
 namespace {
@@ -12,8 +11,7 @@ namespace {
 using Line = TextBuffer<400>;
 
 void send_line(const Line& line) {
-  iovec part = {const_cast<char*>(line.c_str()), line.size()};
-  notify({local::MessageType::kLogDecision, nullptr, 0, &part, 1, -1});
+  tell_log(local::MessageType::kLogDecision, line.c_str(), line.size());
 }
 
 void append_address(Line& line, const local::Address& address) {

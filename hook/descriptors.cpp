@@ -6,6 +6,7 @@
 #include "hook/ipc.h"
 #include "hook/original.h"
 #include "hook/remote_file.h"
+#include "hook/report.h"
 
 using namespace mirrord::hook;
 
@@ -107,8 +108,7 @@ void note_lock() {
   }
   TextBuffer<160> text;
   text.text(session.program).text(" locks remote files: other processes do not see these locks");
-  iovec part = {const_cast<char*>(text.c_str()), text.size()};
-  notify({mirrord::local::MessageType::kLog, nullptr, 0, &part, 1, -1});
+  tell_log(mirrord::local::MessageType::kLog, text.c_str(), text.size());
 }
 
 int lock_command(int command, struct flock* lock) {

@@ -61,6 +61,7 @@ MIRRORD_SLOW void load_environment() {
   if (environment_value(local::kLoadVariable) == nullptr) {
     return;
   }
+  remove_variable(local::kLoadVariable);
   size_t size = 0;
   auto* text =
       static_cast<char*>(map_session_file(local::kEnvironmentFile, 1, Mapping::kPrivate, &size));
@@ -79,9 +80,7 @@ MIRRORD_SLOW void load_environment() {
   }
   char** to = list;
   for (char** entry = environ; *entry != nullptr; ++entry) {
-    const bool is_mark = name_length(*entry) == strlen(local::kLoadVariable) &&
-                         strncmp(*entry, local::kLoadVariable, strlen(local::kLoadVariable)) == 0;
-    if (!is_mark && !is_named(entries, *entry)) {
+    if (!is_named(entries, *entry)) {
       *to++ = *entry;
     }
   }

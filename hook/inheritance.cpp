@@ -7,8 +7,6 @@
 #include "hook/remote_file.h"
 #include "hook/session.h"
 
-extern "C" char** environ;
-
 namespace mirrord::hook {
 namespace {
 
@@ -111,28 +109,6 @@ void describe(Writer& writer, int fd, FileRecord& file) {
   for (int i = 0; i < kFields; ++i) {
     writer.number(fields[i], i + 1 < kFields ? '.' : ';');
   }
-}
-
-// The variable's value, or nullptr.
-const char* inherited_text() {
-  size_t length = strlen(local::kInheritedVariable);
-  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    if (strncmp(*entry, local::kInheritedVariable, length) == 0 && (*entry)[length] == '=') {
-      return *entry + length + 1;
-    }
-  }
-  return nullptr;
-}
-
-void remove_variable() {
-  size_t length = strlen(local::kInheritedVariable);
-  char** to = environ;
-  for (char** from = environ; *from != nullptr; ++from) {
-    if (strncmp(*from, local::kInheritedVariable, length) != 0 || (*from)[length] != '=') {
-      *to++ = *from;
-    }
-  }
-  *to = nullptr;
 }
 
 bool is_same_file(int fd, const InheritedFile& file) {
@@ -258,7 +234,7 @@ Inheritance::~Inheritance() {
 }
 
 void take_inherited_keys() {
-  const char* at = inherited_text();
+  const char* at = environment_value(local::kInheritedVariable);
   uint64_t parent = 0;
   uint64_t key = 0;
   if (at != nullptr && read_number(at, parent) && read_number(at, key) && key != 0) {
@@ -268,7 +244,7 @@ void take_inherited_keys() {
 }
 
 void take_inherited_files() {
-  const char* files = inherited_text();
+  const char* files = environment_value(local::kInheritedVariable);
   uint64_t key;
   if (files == nullptr) {
     return;
@@ -282,7 +258,7 @@ void take_inherited_files() {
       close_unless_used(file, files, at);
     }
   }
-  remove_variable();
+  remove_variable(local::kInheritedVariable);
 }
 
 }  // namespace mirrord::hook

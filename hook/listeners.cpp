@@ -11,6 +11,7 @@
 #include "hook/incoming.h"
 #include "hook/ipc.h"
 #include "hook/original.h"
+#include "hook/report.h"
 #include "hook/socket_calls.h"
 
 namespace mirrord::hook {
@@ -65,8 +66,7 @@ void note_elsewhere(const local::Address& wanted, const local::Address& actual, 
   text.text("port ").number(wanted.port).text(" cannot be bound here (errno ");
   text.number(static_cast<uint64_t>(error)).text("): the program has port ").number(actual.port);
   text.text(" of this machine and sees the one it asked for");
-  iovec part = {const_cast<char*>(text.c_str()), text.size()};
-  notify({local::MessageType::kLog, nullptr, 0, &part, 1, -1});
+  tell_log(local::MessageType::kLog, text.c_str(), text.size());
 }
 
 int bind_raw(int fd, const local::Address& address, int family) {

@@ -1,7 +1,14 @@
-// hook/report.cpp — what the hook says to the user: single lines on standard error.
+// hook/report.cpp — writes lines to standard error, sends lines to the session's log.
 #include "hook/report.h"
 
+#include "hook/ipc.h"
+
 namespace mirrord::hook {
+
+void tell_log(local::MessageType type, const char* text, size_t size) {
+  iovec part = {const_cast<char*>(text), size};
+  notify({type, nullptr, 0, &part, 1, -1});
+}
 
 void report(const char* text) {
   TextBuffer<1024> line;

@@ -224,6 +224,19 @@ const char* environment_value(const char* name) {
   return nullptr;
 }
 
+void remove_variable(const char* name) {
+  size_t length = strlen(name);
+  char** to = environ;
+  for (char** from = environ; from != nullptr && *from != nullptr; ++from) {
+    if (strncmp(*from, name, length) != 0 || (*from)[length] != '=') {
+      *to++ = *from;
+    }
+  }
+  if (to != nullptr) {
+    *to = nullptr;
+  }
+}
+
 uint64_t random_key() {
   uint64_t key = 0;
   while (key == 0) {

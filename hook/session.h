@@ -54,6 +54,8 @@ inline bool has_flag(uint32_t flag) {
 
 // The value of a variable of this process, or nullptr.
 const char* environment_value(const char* name);
+// Takes every variable of that name out of `environ`, in place.
+void remove_variable(const char* name);
 
 enum class Mapping : uint8_t { kReadOnly, kShared, kPrivate };
 // Maps a file of the session directory; nullptr when it is not there or shorter than `least_size`.

@@ -4,8 +4,7 @@
 
 #include "hook/original.h"
 #include "hook/remote_file.h"
-
-extern "C" char** environ;
+#include "hook/session.h"
 
 namespace mirrord::hook {
 
@@ -151,20 +150,11 @@ void take_inherited_working_directory() {
   PathBuffer real;
   bool is_removed =
       real.data() != nullptr && raw(SYS_getcwd, real.data(), local::kMaxPath) == -ENOENT;
-  size_t length = sizeof kWorkingDirectoryVariable - 1;
-  char** to = environ;
-  for (char** from = environ; from != nullptr && *from != nullptr; ++from) {
-    if (strncmp(*from, kWorkingDirectoryVariable, length) == 0 && (*from)[length] == '=') {
-      if (is_removed) {
-        set_working_directory(*from + length + 1);
-      }
-    } else {
-      *to++ = *from;
-    }
+  const char* directory = environment_value(kWorkingDirectoryVariable);
+  if (directory != nullptr && is_removed) {
+    set_working_directory(directory);
   }
-  if (to != nullptr) {
-    *to = nullptr;
-  }
+  remove_variable(kWorkingDirectoryVariable);
 }
 
 }  // namespace mirrord::hook

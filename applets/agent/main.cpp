@@ -130,20 +130,23 @@ Result<std::shared_ptr<net::TlsContext>> make_tls(const std::string& certificate
   return context;
 }
 
+bool is_switched_on(const char* variable) {
+  const char* value = ::getenv(variable);
+  return value != nullptr && *value != '\0' && !is_falsy(value);
+}
+
 // `agent.nftables` is the original's: true rules its other way out. False chooses what is not there.
 std::string_view redirect_way() {
   if (const char* way = ::getenv("MIRRORD_AGENT_REDIRECT"); way != nullptr && *way != '\0')
     return way;
-  const char* nftables = ::getenv("MIRRORD_AGENT_NFTABLES");
-  return nftables != nullptr && *nftables != '\0' && !is_falsy(nftables) ? "nftables" : "auto";
+  return is_switched_on("MIRRORD_AGENT_NFTABLES") ? "nftables" : "auto";
 }
 
 // RUST_LOG and MIRRORD_AGENT_JSON_LOG are the original's. What is wrong is told in any case.
 log::Log open_agent_log() {
   log::Log log;
   const char* filter = ::getenv("RUST_LOG");
-  const char* json = ::getenv("MIRRORD_AGENT_JSON_LOG");
-  const bool is_json = json != nullptr && *json != '\0' && !is_falsy(json);
+  const bool is_json = is_switched_on("MIRRORD_AGENT_JSON_LOG");
   if (const Status opened =
           log.add_descriptor(STDERR_FILENO, log::Filter::parse(filter == nullptr ? "warn" : filter),
                              is_json ? log::Format::kJson : log::Format::kText);

@@ -253,9 +253,13 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   Reporter reporter(std::move(report_fd));
   log::Log log = log::open_log(options.log, "intproxy");
   if (options.agent.cluster) {
-    options.agent.cluster->client.log = [&log](const std::string& line) {
-      log.debug(log::Component::kKubernetes, [&] { return line; });
-    };
+    auto& client = options.agent.cluster->client;
+    client.log = nullptr;  // the command's own
+    if (log::wants(options.log, log::Component::kKubernetes, log::Level::kDebug)) {
+      client.log = [&log](const std::string& line) {
+        log.write(log::Component::kKubernetes, log::Level::kDebug, line);
+      };
+    }
   }
   net::Loop loop;
   Opening opening(loop, options, reporter);
