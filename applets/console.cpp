@@ -39,14 +39,7 @@ constexpr std::array kFlags = {
 };
 
 std::string clock_text() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  ::localtime_r(&now.tv_sec, &parts);
-  std::array<char, 32> text{};
-  const std::size_t size = std::strftime(text.data(), text.size(), "%H:%M:%S", &parts);
-  std::snprintf(text.data() + size, text.size() - size, ".%03ld", now.tv_nsec / 1'000'000);
-  return text.data();
+  return log::time_text("%H:%M:%S", ::localtime_r);
 }
 
 // Without a reader there is nothing left to do.

@@ -26,15 +26,7 @@ constexpr int kConnectMs = 1000;
 constexpr int kLastWordsMs = 500;
 
 std::string time_now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  ::gmtime_r(&now.tv_sec, &parts);
-  std::array<char, 32> date{};
-  std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-  std::array<char, 48> text{};
-  std::snprintf(text.data(), text.size(), "%s.%03ldZ", date.data(), now.tv_nsec / 1'000'000);
-  return text.data();
+  return time_text("%Y-%m-%dT%H:%M:%S", ::gmtime_r) + "Z";
 }
 
 std::string text_line(Component component, Level level, const std::string& text) {
@@ -91,6 +83,17 @@ Filter console_filter(const Settings& settings) {
 }
 
 }  // namespace
+
+std::string time_text(const char* format, tm* (*convert)(const time_t*, tm*)) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  convert(&now.tv_sec, &parts);
+  std::array<char, 48> text{};
+  const std::size_t size = std::strftime(text.data(), text.size(), format, &parts);
+  std::snprintf(text.data() + size, text.size() - size, ".%03ld", now.tv_nsec / 1'000'000);
+  return text.data();
+}
 
 std::string one_line(std::string_view text) {
   std::string line(text.substr(0, kMaxText));

@@ -1,6 +1,7 @@
 // applets/log/log.h — log lines by level and component, to a file, to standard error, to `mirrord console`.
 #pragma once
 
+#include <ctime>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,9 @@ enum class Format {
   kText,  // "TIME level component: text"
   kJson,  // one object a line, with the keys of the original's
 };
+
+// The present time with its milliseconds. `format` is strftime's, `convert` gmtime_r or localtime_r.
+std::string time_text(const char* format, tm* (*convert)(const time_t*, tm*));
 
 // Text of a peer as one line: control characters, which a terminal may obey, become spaces, and a long one is cut.
 std::string one_line(std::string_view text);
