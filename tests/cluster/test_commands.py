@@ -1,17 +1,11 @@
 # tests/cluster/test_commands.py — `port-forward`, `diagnose latency` and `doctor` on a target in a cluster.
 import json
 import signal
-import socket
 import subprocess
 import urllib.request
 
 from cluster import ClusterTest
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from support import free_port
 
 
 class Commands(ClusterTest):

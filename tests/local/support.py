@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pickle
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +24,8 @@ SOURCE = os.environ.get("MIRRORD_SOURCE_DIR", "")
 APPS = os.path.join(SOURCE, "tests", "apps")
 APP_CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
                          "mirrord-build", "test-apps")
+# Before a program: it runs in a network of its own that has nothing but loopback.
+OWN_NETWORK = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
 SANITIZE = os.environ.get("MIRRORD_SANITIZE", "")  # what the executable under test was built with
 # A program under the hook that is the executable itself has the hook before the sanitizer's library.
 SANITIZER_OPTIONS = {"TSAN_OPTIONS": "die_after_fork=0", "ASAN_OPTIONS": "verify_asan_link_order=0"}
@@ -78,10 +81,23 @@ def describe_tree(top):
     return found
 
 
+_claimed_ports = []  # one socket for each; their names end with this process
+
+
 def free_port():
-    """A TCP port that nobody has at the moment, in no family."""
-    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as s:
-        return s.getsockname()[1]
+    """A TCP port that nobody has in any family, and that no other test gets while this one runs: it is below
+    those that the kernel hands out, and claimed by the name of a socket."""
+    while True:
+        port = random.randrange(11000, 30000)
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind("\0mirrord-test-port-%d" % port)
+            socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True).close()
+        except OSError:
+            claim.close()
+        else:
+            _claimed_ports.append(claim)
+            return port
 
 
 def sha256_file(path):
@@ -253,9 +269,10 @@ class LocalTest(unittest.TestCase):
             self._pod = Pod(self.mirrord, self.env)
         return self._pod
 
-    def command(self, *program, target=None, config=None, mode=None, flags=()):
-        """The command line of a program under mirrord; a target is a name, or the words that say it."""
-        words = [self.mirrord, "exec", *(target if isinstance(target, list) else ["--target", target or self.pod.target])]
+    def command(self, *program, target=None, config=None, mode=None, flags=(), before=()):
+        """The command line of a program under mirrord; a target is a name, or the words that say it. The words
+        `before` come before mirrord's own."""
+        words = [*before, self.mirrord, "exec", *(target if isinstance(target, list) else ["--target", target or self.pod.target])]
         settings = dict(config or {})
         if mode is not None:
             settings.setdefault("feature", {})["fs"] = mode
@@ -282,7 +299,7 @@ class LocalTest(unittest.TestCase):
 
     def start_remote(self, *program, env=None, **options):
         """Starts a program under mirrord in the background."""
-        keys = ("target", "config", "mode", "flags")
+        keys = ("target", "config", "mode", "flags", "before")
         command = self.command(*program, **{k: options.pop(k) for k in keys if k in options})
         settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE,
                     "stderr": subprocess.PIPE, **options}
@@ -290,6 +307,13 @@ class LocalTest(unittest.TestCase):
                                    cwd=self.work, **settings)
         self.started.append(process)
         return process
+
+    def start_target(self, *program):
+        """Starts a program in a network of its own; it has said that it is ready."""
+        target = subprocess.Popen([*OWN_NETWORK, *program], env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.started.append(target)
+        self.assertEqual(b"ready\n", target.stdout.readline())
+        return target
 
     def local_file(self, name, data=b"local\n", mode=0o644):
         path = os.path.join(self.work, name)

@@ -158,10 +158,7 @@ class Sessions(Containers):
 
     def test_stolen_traffic_comes_into_the_container(self):
         port = free_port()
-        target = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && echo ready && exec sleep 10000"],
-                                  stdout=subprocess.PIPE, env=self.env)
-        self.started.append(target)
-        self.assertEqual(b"ready\n", target.stdout.readline())
+        target = self.start_target("sh", "-c", "echo ready && exec sleep 10000")
         config = {**NO_NETWORK, "feature": {"network": {"incoming": "steal"}}}
         words = self.words("/usr/bin/python3", "-c", SERVER, str(port), target="process/%d" % target.pid, config=config,
                            options=("--name", "server"))

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from support import LocalTest, python_with, wait_until
+from support import LocalTest, free_port, python_with, wait_until
 
 # Many different calls; each may fail, none may hang.
 CALLS = r"""
@@ -66,9 +66,7 @@ class CorruptStreams(LocalTest):
     def setUp(self):
         super().setUp()
         self.env["MIRRORD_RECONNECT_TIMEOUT"] = "0"  # test_reconnect.py has the other ends of it
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.agent = subprocess.Popen([self.mirrord, "agent", "-l", str(self.port), "--communication-timeout", "30",
                                        "process", "--pid", str(self.pod.pid)], env=self.env,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)

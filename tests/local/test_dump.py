@@ -63,12 +63,7 @@ class Dump(LocalTest):
         super().setUp()
         self.env["MIRRORD_AGENT_REDIRECT"] = "socket-lookup"
         self.port = free_port()
-        self.target = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", python_with(),
-             self.app("incoming_server.py"), "target", str(self.port)],
-            env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.started.append(self.target)
-        self.assertEqual(b"ready\n", self.target.stdout.readline())
+        self.target = self.start_target(python_with(), self.app("incoming_server.py"), "target", str(self.port))
 
     def client(self, script, *words):
         process = subprocess.Popen(["nsenter", "--target", str(self.target.pid), "--net", python_with(), "-c", script,

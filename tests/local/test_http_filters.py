@@ -96,16 +96,10 @@ class HttpFilters(LocalTest):
     def setUp(self):
         super().setUp()
         self.port = free_port()
-        self.target = self.start_target()
+        self.target = self.start_echo()
 
-    def start_target(self):
-        target = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", need("node"),
-             self.app("http_echo.js"), "target", str(self.port), *self.protocol],
-            env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.started.append(target)
-        self.assertEqual(b"ready\n", target.stdout.readline())
-        return target
+    def start_echo(self):
+        return self.start_target(need("node"), self.app("http_echo.js"), "target", str(self.port), *self.protocol)
 
     def serve(self, http_filter=MINE, mode="steal", name="local", target=None):
         """Starts the local program with this filter and waits until it listens."""

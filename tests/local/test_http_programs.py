@@ -25,14 +25,6 @@ class Programs(LocalTest):
         super().setUp()
         self.port = free_port()
 
-    def start_target(self, *server):
-        """Starts a server that prints "ready" in a network of its own."""
-        self.target = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", *server],
-            env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.started.append(self.target)
-        self.assertEqual(b"ready\n", self.target.stdout.readline())
-
     def start_local(self, *server):
         process = self.start_remote(*server, target="process/%d" % self.target.pid,
                                     config={"feature": {"fs": "local", "network": {"incoming": MINE}}})
@@ -45,9 +37,10 @@ class Programs(LocalTest):
         self.assertEqual(0, done.returncode, done.stderr + done.stdout)
         return done.stdout
 
-    def start_both(self, *server):
-        self.start_target(*server, "serve", "target", str(self.port))
-        self.start_local(*server, "serve", "local", str(self.port))
+    def start_both(self, target, local=None):
+        """Starts the same server, or two, as the target and as the local program."""
+        self.target = self.start_target(*target, "serve", "target", str(self.port))
+        self.start_local(*(local or target), "serve", "local", str(self.port))
 
     def ask_both(self, *client):
         """What a user whose requests are stolen and one whose are not get to see."""
@@ -56,19 +49,18 @@ class Programs(LocalTest):
 
     def test_grpc_calls_of_every_kind(self):
         python = [python_with("grpc"), self.app("grpc_echo.py")]
-        self.start_both(*python)
+        self.start_both(python)
         self.ask_both(*python)
 
     def test_grpc_go_calls_of_every_kind(self):
         go = [go_program("grpc_echo", "./grpc_echo", "grpc_echo/main.go")]
-        self.start_both(*go)
+        self.start_both(go)
         self.ask_both(*go)
 
     def test_grpc_between_libraries(self):
         python = [python_with("grpc"), self.app("grpc_echo.py")]
         go = [go_program("grpc_echo", "./grpc_echo", "grpc_echo/main.go")]
-        self.start_target(*python, "serve", "target", str(self.port))
-        self.start_local(*go, "serve", "local", str(self.port))
+        self.start_both(python, go)
         self.ask_both(*python)
         self.ask_both(*go)
 
@@ -86,14 +78,15 @@ class Programs(LocalTest):
 
     def test_websockets(self):
         python = python_with("websockets")
-        self.start_both(python, self.app("websocket_echo.py"))
+        self.start_both([python, self.app("websocket_echo.py")])
         for user, name in (("me", "local"), ("you", "target")):
             self.assertEqual(name + " True text\n",
                              self.inside(python, self.app("websocket_echo.py"), "ask", str(self.port), user))
 
     def start_node(self, *protocol):
-        for start, name in ((self.start_target, "target"), (self.start_local, "local")):
-            start(need("node"), self.app("http_echo.js"), name, str(self.port), *protocol)
+        server = [need("node"), self.app("http_echo.js")]
+        self.target = self.start_target(*server, "target", str(self.port), *protocol)
+        self.start_local(*server, "local", str(self.port), *protocol)
 
     def h2load(self, *words):
         output = self.inside(need("h2load"), "-n", "2000", "-c", "10", *words, "http://127.0.0.1:%d/" % self.port)

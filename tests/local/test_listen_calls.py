@@ -82,9 +82,7 @@ class ListenCalls(LocalTest):
         """Runs the program and a client for each connection that it waits for; compares all that it prints."""
         port, other = free_port(), free_port()
         config = {"feature": {"network": {"incoming": incoming(port, other)}}}
-        target = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep 1000"],
-                                  env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.started.append(target)
+        target = self.start_target("sh", "-c", "echo ready && exec sleep 1000")
         process = self.start_remote(program(libc, "listen"), str(port), str(other),
                                     target="process/%d" % target.pid, config=config)
         enter = ["nsenter", "--target", str(target.pid), "--net"] if inside else []

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from support import END_SECONDS, LocalTest, python_with, sha256_file, wait_until
+from support import END_SECONDS, LocalTest, free_port, python_with, sha256_file, wait_until
 
 
 class CuttingRelay:
@@ -24,12 +24,11 @@ class CuttingRelay:
         self.bytes_down = 0
         self.cut_at = None  # cuts when so many bytes have come from the agent
         self.listener = None
-        self.port = 0
+        self.port = free_port()
         self.start()
 
     def start(self):
         self.listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
 
     def accept(self, listener):
@@ -104,9 +103,7 @@ class CuttingRelay:
 class Reconnect(LocalTest):
     def setUp(self):
         super().setUp()
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.agent_port = s.getsockname()[1]
+        self.agent_port = free_port()
         self.agent = self.start_agent()
         self.relay = CuttingRelay(self.agent_port)
 

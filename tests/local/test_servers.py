@@ -3,7 +3,7 @@ import os
 import subprocess
 import unittest
 
-from support import LocalTest, build_once, compile_with, free_port, need, python_with, wait_until, write_file
+from support import OWN_NETWORK, LocalTest, build_once, compile_with, free_port, need, python_with, wait_until, write_file
 
 PAGE_SIZE = 3 << 20
 
@@ -84,8 +84,7 @@ class Server:
         self.port = free_port()
         write_file(os.path.join(self.work, "target", "index.html"), b"target\n")
         self.target = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", python_with(), "-m",
-             "http.server", "--bind", "::", "--directory", os.path.join(self.work, "target"), str(self.port)],
+            [*OWN_NETWORK, python_with(), "-m", "http.server", "--bind", "::", "--directory", os.path.join(self.work, "target"), str(self.port)],
             env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.started.append(self.target)
         self.becomes("target")

@@ -5,7 +5,7 @@ import re
 import subprocess
 import unittest
 
-from support import LocalTest, need, wait_until
+from support import LocalTest, free_port, need, wait_until
 
 
 class Targets(LocalTest):
@@ -60,18 +60,12 @@ class Targets(LocalTest):
 
 class RunningAgent(LocalTest):
     def start_agent(self, *options):
-        agent = subprocess.Popen([self.mirrord, "agent", "-l", str(self.port()), *options,
+        self.agent_port = free_port()
+        agent = subprocess.Popen([self.mirrord, "agent", "-l", str(self.agent_port), *options,
                                   "process", "--pid", str(self.pod.pid)], env=self.env,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.started.append(agent)
         return agent
-
-    def port(self):
-        import socket
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.agent_port = s.getsockname()[1]
-        return self.agent_port
 
     def listening(self):
         with open("/proc/net/tcp", encoding="ascii") as file:
@@ -119,7 +113,7 @@ class RunningAgent(LocalTest):
         self.assertEqual((0, b"postgres.demo.svc.cluster.local\n"), (done.returncode, done.stdout), done.stderr)
 
     def test_no_agent_at_the_address(self):
-        self.port()
+        self.agent_port = free_port()
         done = subprocess.run([self.mirrord, "exec", "--agent-address", "127.0.0.1:%d" % self.agent_port, "--",
                                "echo", "ran"], env=self.env, capture_output=True, timeout=60, check=False)
         self.assertNotEqual(0, done.returncode)

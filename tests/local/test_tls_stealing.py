@@ -74,11 +74,7 @@ class TlsStealing(LocalTest):
         super().setUp()
         self.port = free_port()
         self.make_certificates()
-        self.target = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", python_with(), "-c", SERVER,
-             "target", str(self.port), self.work, "http/1.1"], env=self.env, stdout=subprocess.PIPE)
-        self.started.append(self.target)
-        self.assertEqual(b"ready\n", self.target.stdout.readline())
+        self.target = self.start_target(python_with(), "-c", SERVER, "target", str(self.port), self.work, "http/1.1")
 
     def make_certificates(self):
         """A root, and by it a server's certificate and those of two clients; and somebody else's."""
@@ -187,11 +183,7 @@ class TlsStealing(LocalTest):
     def test_http2_inside_tls(self):
         self.target.kill()
         self.target.wait(20)
-        self.target = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\"", need("node"), "-e", HTTP2, "target",
-             str(self.port), self.work], env=self.env, stdout=subprocess.PIPE)
-        self.started.append(self.target)
-        self.assertEqual(b"ready\n", self.target.stdout.readline())
+        self.target = self.start_target(need("node"), "-e", HTTP2, "target", str(self.port), self.work)
         self.serve(server={"alpnProtocols": ["h2", "http/1.1"]}, delivery={},
                    program=[need("node"), "-e", HTTP2, "local", str(self.port), self.work])
         for user, server in (("me", "local"), ("you", "target")):
