@@ -21,6 +21,7 @@
 #include "net/ending_signals.h"
 #include "net/fd.h"
 #include "net/leave.h"
+#include "net/listener.h"
 #include "net/loop.h"
 
 namespace mirrord {
@@ -132,16 +133,14 @@ class Console {
  public:
   Console(net::Loop& loop, Fd listener, const log::Filter& filter)
       : loop_(loop),
-        listener_(std::move(listener)),
         filter_(filter),
-        watcher_(loop, listener_.get(), [this](int) { accept(); }) {
-    watcher_.watch(net::FdWatcher::kReadable);
-  }
+        listener_(loop, std::move(listener), [this](Fd connection, const sockaddr_storage&) {
+          accept(std::move(connection));
+        }) {}
 
  private:
-  void accept() {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.is_open() || clients_.size() >= kMaxClients)
+  void accept(Fd socket) {
+    if (clients_.size() >= kMaxClients)
       return;
     auto& place = clients_.emplace_back();
     const auto self = std::prev(clients_.end());
@@ -150,26 +149,10 @@ class Console {
   }
 
   net::Loop& loop_;
-  Fd listener_;
   const log::Filter& filter_;
-  net::FdWatcher watcher_;
   std::list<std::unique_ptr<Client>> clients_;
+  net::Listener listener_;
 };
-
-Result<Fd> listen_at(const net::Endpoint& endpoint) {
-  sockaddr_storage storage;
-  const socklen_t size = endpoint.to_sockaddr(storage);
-  Fd socket(::socket(endpoint.ip.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (!socket.is_open() ||
-      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), size) != 0 ||
-      ::listen(socket.get(), kBacklog) != 0) {
-    return fail_system("listen at " + endpoint.to_string(), errno,
-                       "Choose another address with --address.");
-  }
-  return socket;
-}
 
 Status run(const net::Endpoint& endpoint, const log::Filter& filter) {
   net::Loop loop;
@@ -178,13 +161,12 @@ Status run(const net::Endpoint& endpoint, const log::Filter& filter) {
     is_over = true;
     loop.stop();
   });
-  MIRRORD_TRY(listener, listen_at(endpoint));
-  sockaddr_storage storage{};
-  socklen_t size = sizeof storage;
-  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&storage), &size);
+  MIRRORD_TRY(listener,
+              net::listen_tcp(endpoint, kBacklog, "Choose another address with --address."));
+  const std::string address = net::local_endpoint(listener.get()).value_or(endpoint).to_string();
   const Console console(loop, std::move(listener), filter);
-  print("mirrord: log lines of sessions that start with MIRRORD_CONSOLE_ADDR=" +
-        net::Endpoint::from_sockaddr(storage).value_or(endpoint).to_string() + "; Ctrl+C ends it");
+  print("mirrord: log lines of sessions that start with MIRRORD_CONSOLE_ADDR=" + address +
+        "; Ctrl+C ends it");
   while (!is_over)
     loop.run();
   return {};

@@ -7,8 +7,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <utility>
 
 namespace mirrord::agent {
@@ -18,24 +16,8 @@ constexpr int kBacklog = 1024;
 // How long connections that pass through the agent may go on after its last client. Less than what an intproxy waits
 // for its agent.
 constexpr std::chrono::milliseconds kLastConnections{800};
-constexpr int kAcceptsPerEvent = 64;
 constexpr std::size_t kMaxHandshakes = 32;    // at a time: strangers must not cost much memory
 constexpr std::chrono::seconds kFarewell{5};  // for the last bytes of a session to leave
-
-Result<Fd> listen_on(const sockaddr* address, socklen_t size, const std::string& name) {
-  Fd socket(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  const int off = 0;
-  if (!socket)
-    return fail_system("make a socket", errno);
-  ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (address->sa_family == AF_INET6)
-    ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-  if (::bind(socket.get(), address, size) != 0 || ::listen(socket.get(), kBacklog) != 0) {
-    return fail_system("listen on " + name, errno, "Choose another port with --communicate-port.");
-  }
-  return socket;
-}
 
 // A peer that vanishes without a word must not keep its descriptors, and the agent, for hours.
 void detect_dead_peer(int socket) {
@@ -67,18 +49,9 @@ std::string name_of(const sockaddr_storage& address) {
 }  // namespace
 
 Result<Fd> listen_for_clients(std::uint16_t port) {
-  sockaddr_in6 any6{};
-  any6.sin6_family = AF_INET6;
-  any6.sin6_port = htons(port);
-  auto both = listen_on(reinterpret_cast<const sockaddr*>(&any6), sizeof any6,
-                        "port " + std::to_string(port));
-  if (both)
-    return both;
-  sockaddr_in any4{};
-  any4.sin_family = AF_INET;
-  any4.sin_port = htons(port);
-  return listen_on(reinterpret_cast<const sockaddr*>(&any4), sizeof any4,
-                   "port " + std::to_string(port));
+  constexpr auto kHint = "Choose another port with --communicate-port.";
+  auto both = net::listen_tcp({net::IpAddress{.is_v6 = true}, port}, kBacklog, kHint);
+  return both ? std::move(both) : net::listen_tcp({net::IpAddress(), port}, kBacklog, kHint);
 }
 
 Server::Server(net::Loop& loop, const Target& target, log::Log& log, Limits limits,
@@ -103,10 +76,9 @@ Server::Server(net::Loop& loop, const Target& target, log::Log& log, Limits limi
 Server::~Server() = default;
 
 void Server::listen(Fd listener) {
-  listener_ = std::move(listener);
-  listener_watcher_ =
-      std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_clients(); });
-  listener_watcher_->watch(net::FdWatcher::kReadable);
+  listener_ = std::make_unique<net::Listener>(
+      loop_, std::move(listener),
+      [this](Fd socket, const sockaddr_storage& peer) { accept(std::move(socket), peer); });
   timer_.start(limits_.first_client, [this] {
     stop(fail(ErrorCode::kTimeout,
               "no client came within " + std::to_string(limits_.first_client.count()) + " seconds",
@@ -136,29 +108,11 @@ void Server::stop(Status status) {
   loop_.stop();
 }
 
-void Server::accept_clients() {
-  for (int i = 0; i < kAcceptsPerEvent; ++i) {
-    sockaddr_storage address{};
-    socklen_t size = sizeof address;
-    Fd socket(::accept4(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size,
-                        SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) {
-      // Out of descriptors: the connection stays in the backlog. Pause, or this would spin.
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        listener_watcher_->watch(net::FdWatcher::kNone);
-        timer_.start(std::chrono::milliseconds(100), [this] {
-          if (listener_watcher_)
-            listener_watcher_->watch(net::FdWatcher::kReadable);
-          leave_when_idle();
-        });
-      }
-      return;
-    }
-    detect_dead_peer(socket.get());
-    if (limits_.fails_after_first_client)
-      return stop(fail(ErrorCode::kInternal, "failed on purpose: --test-error was given"));
-    welcome(std::move(socket), name_of(address));
-  }
+void Server::accept(Fd socket, const sockaddr_storage& peer) {
+  detect_dead_peer(socket.get());
+  if (limits_.fails_after_first_client)
+    return stop(fail(ErrorCode::kInternal, "failed on purpose: --test-error was given"));
+  welcome(std::move(socket), name_of(peer));
 }
 
 void Server::welcome(Fd socket, std::string name) {
@@ -285,7 +239,7 @@ void Server::target_ended() {
 void Server::leave_with(const std::string& reason) {
   log_.info(log::Component::kSession, reason);
   target_watcher_.reset();
-  listener_watcher_.reset();
+  listener_.reset();
   is_leaving_ = true;
   for (auto& [id, session] : sessions_)
     session->close(reason);

@@ -15,6 +15,7 @@
 #include "applets/log/log.h"
 #include "net/error.h"
 #include "net/fd.h"
+#include "net/listener.h"
 #include "net/loop.h"
 #include "net/tls.h"
 
@@ -50,7 +51,7 @@ class Server {
   [[nodiscard]] Status run();
 
  private:
-  void accept_clients();
+  void accept(Fd socket, const sockaddr_storage& peer);
   void welcome(Fd socket, std::string name);
   void add(std::uint64_t id, Fd socket, std::string name);
   void identify(std::uint64_t id);
@@ -68,9 +69,8 @@ class Server {
   const Target& target_;
   log::Log& log_;
   const Limits limits_;
-  std::unique_ptr<Incoming> incoming_;  // before the sessions, which use it to their end
-  Fd listener_;
-  std::unique_ptr<net::FdWatcher> listener_watcher_;
+  std::unique_ptr<Incoming> incoming_;       // before the sessions, which use it to their end
+  std::unique_ptr<net::Listener> listener_;  // until the agent leaves
   std::unique_ptr<net::FdWatcher> target_watcher_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Session>> sessions_;
   // TLS of a client, by its session's id.

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "applets/demo/pod.h"
+#include "net/listener.h"
 #include "net/stream.h"
 
 namespace mirrord::demo {
@@ -50,13 +51,13 @@ SocketAddress make_address(const char* text, std::uint16_t port) {
   return result;
 }
 
-std::string to_text(const SocketAddress& address) {
+std::string to_text(const sockaddr_storage& address) {
   std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address.storage.ss_family == AF_INET) {
-    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+  if (address.ss_family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
     inet_ntop(AF_INET, &v4->sin_addr, text.data(), text.size());
-  } else if (address.storage.ss_family == AF_INET6) {
-    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+  } else if (address.ss_family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
     inet_ntop(AF_INET6, &v6->sin6_addr, text.data(), text.size());
   }
   return text.data();
@@ -69,7 +70,7 @@ Result<Fd> bind_socket(const SocketAddress& address, int type) {
   const int on = 1;
   setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(socket.get(), address.get(), address.size) != 0)
-    return fail_system("bind " + to_text(address), errno);
+    return fail_system("bind " + to_text(address.storage), errno);
   return socket;
 }
 
@@ -77,11 +78,10 @@ class TcpService : public Service {
  public:
   TcpService(net::Loop& loop, Fd listener, Protocol protocol)
       : loop_(loop),
-        listener_(std::move(listener)),
         protocol_(protocol),
-        watcher_(loop, listener_.get(), [this](int) { accept_all(); }) {
-    watcher_.watch(net::FdWatcher::kReadable);
-  }
+        listener_(loop, std::move(listener), [this](Fd socket, const sockaddr_storage& peer) {
+          start(std::move(socket), to_text(peer));
+        }) {}
 
  private:
   struct Client {
@@ -91,17 +91,6 @@ class TcpService : public Service {
     std::array<std::byte, 65536> space;
     bool is_last = false;
   };
-
-  void accept_all() {
-    for (;;) {
-      SocketAddress peer;
-      peer.size = sizeof peer.storage;
-      Fd socket(accept4(listener_.get(), peer.get(), &peer.size, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (!socket.is_open())
-        return;
-      start(std::move(socket), to_text(peer));
-    }
-  }
 
   void start(Fd socket, std::string peer) {
     const std::uint64_t key = next_key_++;
@@ -152,11 +141,10 @@ class TcpService : public Service {
   }
 
   net::Loop& loop_;
-  Fd listener_;
   Protocol protocol_;
   std::map<std::uint64_t, std::unique_ptr<Client>> clients_;
   std::uint64_t next_key_ = 0;
-  net::FdWatcher watcher_;
+  net::Listener listener_;
 };
 
 // One answer for each datagram.

@@ -4,8 +4,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <chrono>
 #include <utility>
 
 #include "applets/intproxy/address.h"
@@ -15,8 +13,6 @@ namespace mirrord::intproxy {
 namespace {
 
 constexpr int kBacklog = 1024;
-constexpr int kAcceptBudget = 64;
-constexpr std::chrono::milliseconds kRetry{100};
 
 // The first IPv4 address, else the first of all.
 std::optional<net::IpAddress> preferred(const proto::DnsLookup& records) {
@@ -55,45 +51,24 @@ Forwarder::~Forwarder() {
 
 Result<net::Endpoint> Forwarder::forward(const net::Endpoint& local, std::string host,
                                          std::uint16_t port) {
-  sockaddr_storage storage;
-  socklen_t length = local.to_sockaddr(storage);
-  auto added = std::make_unique<Port>(loop_);
-  added->host = std::move(host);
-  added->port = port;
-  added->listener = Fd(::socket(local.ip.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const int on = 1;
-  ::setsockopt(added->listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (!added->listener.is_open() ||
-      ::bind(added->listener.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
-      ::listen(added->listener.get(), kBacklog) != 0 ||
-      ::getsockname(added->listener.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
-    return fail_system("listen at " + local.to_string(), errno,
-                       "Choose another local port: LOCAL_PORT:HOST:PORT.");
-  }
-  Port& listening = *added;
-  listening.watcher = std::make_unique<net::FdWatcher>(
-      loop_, listening.listener.get(), [this, &listening](int) { accept_ready(listening); });
-  listening.watcher->watch(net::FdWatcher::kReadable);
+  MIRRORD_TRY(socket,
+              net::listen_tcp(local, kBacklog, "Choose another local port: LOCAL_PORT:HOST:PORT."));
+  const net::Endpoint endpoint = net::local_endpoint(socket.get()).value_or(local);
+  auto added = std::make_unique<Port>(std::move(host), port);
+  added->listener = std::make_unique<net::Listener>(
+      loop_, std::move(socket), [this, &added = *added](Fd connection, const sockaddr_storage&) {
+        accept(added, std::move(connection));
+      });
   ports_.push_back(std::move(added));
-  return net::Endpoint::from_sockaddr(storage).value_or(local);
+  return endpoint;
 }
 
-void Forwarder::accept_ready(Port& port) {
-  for (int i = 0; i < kAcceptBudget; ++i) {
-    Fd socket(::accept4(port.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.is_open()) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        port.watcher->watch(net::FdWatcher::kNone);
-        port.retry.start(kRetry, [&port] { port.watcher->watch(net::FdWatcher::kReadable); });
-      }
-      return;
-    }
-    if (const auto literal = net::IpAddress::parse(port.host)) {
-      const net::Endpoint remote{*literal, port.port};
-      connect(remote, remote.to_string(), std::move(socket));
-    } else {
-      resolve(port, std::move(socket));
-    }
+void Forwarder::accept(const Port& port, Fd socket) {
+  if (const auto literal = net::IpAddress::parse(port.host)) {
+    const net::Endpoint remote{*literal, port.port};
+    connect(remote, remote.to_string(), std::move(socket));
+  } else {
+    resolve(port, std::move(socket));
   }
 }
 

@@ -16,6 +16,7 @@
 #include "net/address.h"
 #include "net/error.h"
 #include "net/fd.h"
+#include "net/listener.h"
 #include "net/loop.h"
 #include "proto/receive_buffer.h"
 
@@ -46,12 +47,9 @@ class Forwarder final : public OutgoingHub {
 
  private:
   struct Port {
-    Fd listener;
     std::string host;
-    std::uint16_t port = 0;
-    std::unique_ptr<net::FdWatcher> watcher;
-    net::Timer retry;  // when the system has no descriptor for a connection
-    explicit Port(net::Loop& loop) : retry(loop) {}
+    std::uint16_t port;
+    std::unique_ptr<net::Listener> listener;
   };
   struct Connection {
     std::unique_ptr<OutgoingStream> stream;
@@ -59,7 +57,7 @@ class Forwarder final : public OutgoingHub {
     bool was_open = false;
   };
 
-  void accept_ready(Port& port);
+  void accept(const Port& port, Fd socket);
   void resolve(const Port& port, Fd socket);
   void connect(const net::Endpoint& remote, const std::string& name, Fd socket);
   [[nodiscard]] std::size_t queued_bytes() const;

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <utility>
 
 #include "net/descriptor_packet.h"
@@ -19,7 +18,6 @@ namespace {
 constexpr std::size_t kMaxDescriptors = 4;  // in one packet; more are closed by the kernel
 constexpr int kBacklog = 1024;
 constexpr int kMostPackets = 4096;  // more than a socket holds
-constexpr std::chrono::milliseconds kAcceptPause{100};
 
 bool is_one_way(local::MessageType type) {
   switch (type) {
@@ -263,7 +261,7 @@ void LocalConnection::finish_call() {
 // ---- LocalServer
 
 LocalServer::LocalServer(net::Loop& loop, Handlers handlers)
-    : loop_(loop), handlers_(std::move(handlers)), retry_(loop), buffer_(local::kMaxPacket) {}
+    : loop_(loop), handlers_(std::move(handlers)), buffer_(local::kMaxPacket) {}
 
 LocalServer::~LocalServer() {
   handlers_.closed = [](LocalConnection&) {};
@@ -276,33 +274,18 @@ Status LocalServer::listen(const std::string& path, bool accepts_any_user) {
   if (accepts_any_user && ::chmod(path.c_str(), 0666) != 0) {
     return fail_system("let all users connect to " + path, errno);
   }
-  listener_ = std::move(socket);
-  watcher_ =
-      std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_ready(); });
-  watcher_->watch(net::FdWatcher::kReadable);
+  listener_ = std::make_unique<net::Listener>(
+      loop_, std::move(socket),
+      [this](Fd connection, const sockaddr_storage&) { accept(std::move(connection)); });
   return {};
 }
 
-void LocalServer::accept_ready() {
-  // Bounded: processes that are connected already must get their turn.
-  for (int i = 0; i < 64; ++i) {
-    Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!socket.is_open()) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
-        // The connection stays in the queue and would report itself again and again.
-        watcher_->watch(net::FdWatcher::kNone);
-        retry_.start(kAcceptPause, [this] { watcher_->watch(net::FdWatcher::kReadable); });
-      }
-      return;
-    }
-    ucred credentials{};
-    socklen_t size = sizeof credentials;
-    const bool is_known =
-        ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0;
-    if (!is_known ||
-        (!accepts_any_user_ && credentials.uid != ::geteuid() && credentials.uid != 0)) {
-      continue;
-    }
+void LocalServer::accept(Fd socket) {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  const bool is_known =
+      ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0;
+  if (is_known && (accepts_any_user_ || credentials.uid == ::geteuid() || credentials.uid == 0)) {
     adopt(std::move(socket), credentials.pid);
   }
 }
@@ -319,8 +302,6 @@ std::shared_ptr<LocalConnection> LocalServer::adopt(Fd socket, pid_t peer) {
 }
 
 void LocalServer::stop_listening() {
-  retry_.stop();
-  watcher_.reset();
   listener_.reset();
 }
 

@@ -21,6 +21,7 @@
 
 #include "net/error.h"
 #include "net/fd.h"
+#include "net/listener.h"
 #include "net/loop.h"
 #include "proto/local.h"
 
@@ -173,15 +174,13 @@ class LocalServer {
 
  private:
   friend class LocalConnection;
-  void accept_ready();
+  void accept(Fd socket);
   [[nodiscard]] std::vector<std::shared_ptr<LocalConnection>> connections_of(
       const Process& process) const;
 
   net::Loop& loop_;
   Handlers handlers_;
-  Fd listener_;
-  std::unique_ptr<net::FdWatcher> watcher_;
-  net::Timer retry_;
+  std::unique_ptr<net::Listener> listener_;
   std::unordered_map<LocalConnection*, std::shared_ptr<LocalConnection>> connections_;
   bool accepts_any_user_ = false;
   std::vector<std::byte> buffer_;  // every packet is received here; handled before the next

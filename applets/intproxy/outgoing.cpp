@@ -3,7 +3,6 @@
 
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -18,7 +17,6 @@ namespace {
 
 constexpr int kDefaultGraceMs = 50;
 constexpr int kBacklog = 4096;
-constexpr int kAcceptBudget = 256;
 constexpr std::chrono::milliseconds kTickPeriod{5000};
 
 bool is_complete(const local::ConnectRequest& request) {
@@ -42,8 +40,8 @@ Outgoing::Outgoing(Session& session, Dns& dns)
       filter_(session, dns),
       input_limit_(session.loop(), session.agent(), [this] { return queued_bytes(); }),
       tick_timer_(session.loop()) {
-  listen(listeners_[0], net::IpAddress::v4(127, 0, 0, 1));
-  listen(listeners_[1], net::IpAddress::v6_loopback());
+  listen(entrances_[0], net::IpAddress::v4(127, 0, 0, 1));
+  listen(entrances_[1], net::IpAddress::v6_loopback());
   register_handlers();
 }
 
@@ -132,8 +130,8 @@ void Outgoing::open(const local::ConnectRequest& request, std::uint64_t process_
 
 void Outgoing::open_tcp(const local::ConnectRequest& request, Call call) {
   const auto program = endpoint_of(request.local);
-  const Listener& listener = listeners_[request.remote.family == AF_INET6 ? 1 : 0];
-  if (!program || !listener.socket) {
+  const Entrance& entrance = entrances_[request.remote.family == AF_INET6 ? 1 : 0];
+  if (!program || !entrance.listener) {
     call.fail(program ? EADDRNOTAVAIL : EINVAL);
     return;
   }
@@ -145,7 +143,7 @@ void Outgoing::open_tcp(const local::ConnectRequest& request, Call call) {
   }
   expected_.emplace(*program, entry.get());
   expected_from_.emplace(entry->id(), *program);
-  start(std::move(entry), listener.address, request, std::move(call));
+  start(std::move(entry), entrance.address, request, std::move(call));
 }
 
 void Outgoing::open_unix(const local::ConnectRequest& request, Call call) {
@@ -211,45 +209,33 @@ int Outgoing::grace_ms(const local::ConnectRequest& request) const {
 
 // ---- programs that come
 
-void Outgoing::listen(Listener& listener, const net::IpAddress& address) {
-  sockaddr_storage storage;
-  socklen_t length = net::Endpoint{address, 0}.to_sockaddr(storage);
-  Fd socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) != 0 ||
-      ::listen(socket.get(), kBacklog) != 0 ||
-      ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
-    session_.log().warn(log::Component::kOutgoing, "no listener on " + address.to_string() + ": " +
-                                                       system_error("listen", errno).what);
+void Outgoing::listen(Entrance& entrance, const net::IpAddress& address) {
+  auto socket = net::listen_tcp({address, 0}, kBacklog);
+  const auto endpoint = socket ? net::local_endpoint(socket->get()) : std::nullopt;
+  if (!endpoint) {
+    session_.log().warn(
+        log::Component::kOutgoing,
+        socket ? "no name of the listener on " + address.to_string() : socket.error().what);
     return;
   }
-  listener.address = to_local(net::Endpoint::from_sockaddr(storage).value_or(net::Endpoint()));
-  listener.socket = std::move(socket);
-  listener.watcher = std::make_unique<net::FdWatcher>(
-      loop(), listener.socket.get(), [this, &listener](int) { accept_ready(listener); });
-  listener.watcher->watch(net::FdWatcher::kReadable);
+  entrance.address = to_local(*endpoint);
+  entrance.listener = std::make_unique<net::Listener>(
+      loop(), std::move(*socket),
+      [this](Fd connection, const sockaddr_storage& peer) { accept(std::move(connection), peer); });
 }
 
-void Outgoing::accept_ready(Listener& listener) {
-  for (int i = 0; i < kAcceptBudget; ++i) {
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    Fd socket(::accept4(listener.socket.get(), reinterpret_cast<sockaddr*>(&storage), &length,
-                        SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) {
-      return;
-    }
-    const auto from = net::Endpoint::from_sockaddr(storage);
-    const auto found = from ? expected_.find(*from) : expected_.end();
-    if (found == expected_.end()) {
-      session_.log().warn(log::Component::kOutgoing,
-                          "a connection that nobody has announced, closed");
-      continue;
-    }
-    OutgoingStream& entry = *found->second;
-    expected_.erase(found);
-    expected_from_.erase(entry.id());
-    entry.accept(std::move(socket));
+void Outgoing::accept(Fd socket, const sockaddr_storage& peer) {
+  const auto from = net::Endpoint::from_sockaddr(peer);
+  const auto found = from ? expected_.find(*from) : expected_.end();
+  if (found == expected_.end()) {
+    session_.log().warn(log::Component::kOutgoing,
+                        "a connection that nobody has announced, closed");
+    return;
   }
+  OutgoingStream& entry = *found->second;
+  expected_.erase(found);
+  expected_from_.erase(entry.id());
+  entry.accept(std::move(socket));
 }
 
 // ---- messages of the agent

@@ -17,6 +17,7 @@
 #include "applets/intproxy/outgoing_filter.h"
 #include "applets/intproxy/outgoing_stream.h"
 #include "applets/intproxy/session.h"
+#include "net/listener.h"
 
 namespace mirrord::intproxy {
 
@@ -39,10 +40,10 @@ class Outgoing final : public Part, public OutgoingHub {
   void queued_more(std::size_t bytes) override { input_limit_.queued_more(bytes); }
 
  private:
-  struct Listener {
-    Fd socket;
+  // Where the programs' connections come in.
+  struct Entrance {
     local::Address address{};
-    std::unique_ptr<net::FdWatcher> watcher;
+    std::unique_ptr<net::Listener> listener;  // none: this machine lacks the family
   };
 
   void register_handlers();
@@ -55,8 +56,8 @@ class Outgoing final : public Part, public OutgoingHub {
   void start(std::unique_ptr<OutgoingEntry> entry, const local::Address& relay,
              const local::ConnectRequest& request, Call call);
   [[nodiscard]] int grace_ms(const local::ConnectRequest& request) const;
-  void listen(Listener& listener, const net::IpAddress& address);
-  void accept_ready(Listener& listener);
+  void listen(Entrance& entrance, const net::IpAddress& address);
+  void accept(Fd socket, const sockaddr_storage& peer);
   template <class Message>
   void dispatch(AgentLink::Outgoing kind, Message&& message);
   OutgoingEntry* find(AgentLink::Outgoing kind, proto::ConnectionId agent_id);
@@ -65,7 +66,7 @@ class Outgoing final : public Part, public OutgoingHub {
 
   Session& session_;
   OutgoingFilter filter_;
-  Listener listeners_[2];  // IPv4, IPv6
+  Entrance entrances_[2];  // IPv4, IPv6
   std::uint64_t next_id_ = 1;
   std::unordered_map<std::uint64_t, std::unique_ptr<OutgoingEntry>> entries_;
   std::unordered_map<proto::ConnectionId, OutgoingEntry*> by_agent_id_[3];

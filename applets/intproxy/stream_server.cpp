@@ -36,18 +36,13 @@ StreamServer::~StreamServer() {
 Status StreamServer::listen(const std::string& path) {
   constexpr int kBacklog = 4;
   MIRRORD_TRY(socket, net::listen_unix(path, kBacklog));
-  listener_ = std::move(socket);
-  accepting_ =
-      std::make_unique<net::FdWatcher>(loop_, listener_.get(), [this](int) { accept_client(); });
-  accepting_->watch(net::FdWatcher::kReadable);
+  listener_ = std::make_unique<net::Listener>(
+      loop_, std::move(socket),
+      [this](Fd connection, const sockaddr_storage&) { accept_client(std::move(connection)); });
   return {};
 }
 
-void StreamServer::accept_client() {
-  Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!socket) {
-    return;
-  }
+void StreamServer::accept_client(Fd socket) {
   drop_client();
   client_ = std::move(socket);
   const AgentConnector* connector = stream_.connector.get();
@@ -119,7 +114,7 @@ std::string StreamServer::last_words() {
 }
 
 void StreamServer::finish(milliseconds limit) {
-  accepting_.reset();
+  listener_.reset();
   drop_client();
   stream_.socket.reset();
   if (stream_.connector) {

@@ -10,6 +10,7 @@
 #include "applets/intproxy/agent_source.h"
 #include "net/error.h"
 #include "net/fd.h"
+#include "net/listener.h"
 #include "net/loop.h"
 
 namespace mirrord::intproxy {
@@ -32,7 +33,7 @@ class StreamServer {
   void finish(std::chrono::milliseconds limit);
 
  private:
-  void accept_client();
+  void accept_client(Fd socket);
   void on_packet();
   void reopen(std::chrono::milliseconds limit);
   void send(const Result<ReopenedStream>& stream);
@@ -41,10 +42,10 @@ class StreamServer {
   net::Loop& loop_;
   AgentStream stream_;  // its socket: until it has been handed out
   Notice notice_;
-  Fd listener_;
+  std::unique_ptr<net::Listener> listener_;
   Fd client_;
   bool is_reopening_ = false;
-  std::unique_ptr<net::FdWatcher> accepting_, receiving_;  // after the descriptors: they go first
+  std::unique_ptr<net::FdWatcher> receiving_;  // after the descriptor: it goes first
 };
 
 }  // namespace mirrord::intproxy
