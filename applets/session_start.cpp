@@ -26,6 +26,7 @@
 #include "applets/intproxy/user_notice.h"
 #include "applets/json_text.h"
 #include "applets/load_check.h"
+#include "applets/local_redis.h"
 #include "applets/private_directory.h"
 #include "applets/target_source.h"
 #include "net/file.h"
@@ -187,6 +188,21 @@ void SessionStart::log_configuration() const {
     log_->write(log::Component::kConfig, log::Level::kDebug, line);
 }
 
+Result<std::vector<Fd>> SessionStart::start_local_redis() const {
+  std::vector<Fd> lifelines;
+  for (const config::LocalRedis& redis : config_.local_redis) {
+    Progress step = progress_.subtask("starting local Redis");
+    MIRRORD_TRY(started, mirrord::start_local_redis(redis));
+    const std::string text =
+        "Redis (" + started.runtime + ") on localhost:" + std::to_string(redis.port);
+    log_->info(log::Component::kSession, text);
+    step.success(text);
+    lifelines.push_back(std::move(started.lifeline));
+    timings_.mark("local Redis");
+  }
+  return lifelines;
+}
+
 Status SessionStart::start(const SessionPlan& plan) {
   MIRRORD_TRY(log, open_command_log(plan.command));
   log_ = std::move(log);
@@ -233,6 +249,8 @@ Status SessionStart::start(const SessionPlan& plan) {
     options.notices.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
   }
   warn_of_log(options.log);
+  MIRRORD_TRY(lifelines, start_local_redis());
+  options.lifelines = std::move(lifelines);
   options.tls_trust = std::move(tls_trust);
   if (plan.explains_not_loaded) {
     // The editor's own helpers (a debugger, a compiler) are among the programs that it starts.

@@ -78,6 +78,7 @@ class SessionStart {
  private:
   void log_configuration() const;
   void log_replaced_variables(const char* const* inherited, const VariableList& whole) const;
+  Result<std::vector<Fd>> start_local_redis() const;  // what keeps the servers alive
   void warn_of_log(const log::Settings& settings) const;
   Result<intproxy::StartedSession> run(intproxy::SessionOptions options);
 

@@ -6,11 +6,11 @@
 #include <mutex>
 #include <utility>
 
-#include "k8s/command.h"
 #include "k8s/credential_source.h"
 #include "k8s/oidc.h"
 #include "k8s/timestamp.h"
 #include "net/base64.h"
+#include "net/command.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -93,7 +93,7 @@ struct GcpState {
 };
 
 Status run_gcp_command(GcpState& state) {
-  Command command;
+  net::Command command;
   command.words.push_back(state.command);
   std::string_view rest = state.arguments;
   while (!rest.empty()) {
@@ -103,10 +103,11 @@ Status run_gcp_command(GcpState& state) {
     }
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  MIRRORD_TRY(output, run_command(command));
+  MIRRORD_TRY(output, net::run_command(command));
   if (output.status != 0) {
-    return fail(ErrorCode::kPermission,
-                "`" + state.command + "` " + status_text(output.status) + ": " + output.messages);
+    return fail(
+        ErrorCode::kPermission,
+        "`" + state.command + "` " + net::status_text(output.status) + ": " + output.messages);
   }
   MIRRORD_TRY(answer, Json::parse(output.output, "the output of `" + state.command + "`"));
   state.token = text_at(answer.view(), state.token_key);

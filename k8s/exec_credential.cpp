@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
-#include "k8s/command.h"
 #include "k8s/timestamp.h"
 #include "k8s/yaml.h"
 #include "net/base64.h"
+#include "net/command.h"
 
 namespace mirrord::k8s {
 namespace {
@@ -138,7 +138,7 @@ Result<ExecCredential> run_exec_plugin(const ExecPlugin& plugin) {
                 "the " + title(plugin) + " must ask the user, and standard input is no terminal",
                 "Start mirrord from a terminal, or log in with the plugin's own command first.");
   }
-  Command command;
+  net::Command command;
   command.words.push_back(plugin.command);
   command.words.insert(command.words.end(), plugin.arguments.begin(), plugin.arguments.end());
   command.environment = plugin.environment;
@@ -146,7 +146,7 @@ Result<ExecCredential> run_exec_plugin(const ExecPlugin& plugin) {
   command.environment.emplace_back("KUBERNETES_EXEC_INFO",
                                    exec_info(plugin, command.is_interactive));
   command.timeout = plugin.timeout;
-  auto output = run_command(command);
+  auto output = net::run_command(command);
   if (!output) {
     Error error = std::move(output.error());
     error.what = "the " + title(plugin) + " does not work: " + error.what;
@@ -158,7 +158,7 @@ Result<ExecCredential> run_exec_plugin(const ExecPlugin& plugin) {
   if (output->status != 0) {
     const std::string words = last_words(output->messages);
     return fail(ErrorCode::kPermission,
-                "the " + title(plugin) + " " + status_text(output->status) +
+                "the " + title(plugin) + " " + net::status_text(output->status) +
                     (words.empty() ? "" : ": " + words),
                 "Log in again, or run the plugin by hand to see what is wrong.");
   }

@@ -148,6 +148,17 @@ struct ContainerOptions {
   std::string platform;
 };
 
+// A Redis for the session alone, on this machine: of feature.db_branches, with `location` local.
+enum class RedisRuntime { kContainer, kServer, kAuto };
+struct LocalRedis {
+  RedisRuntime runtime = RedisRuntime::kContainer;
+  uint16_t port = 0;  // of this machine's loopback
+  std::string image;
+  std::string container_command;  // a program, of this machine or in PATH
+  std::string server_command;
+  std::vector<std::string> arguments;  // of the server
+};
+
 struct CiOptions {
   std::string output_directory;  // empty: below the temporary directory
 };
@@ -166,6 +177,7 @@ struct ResolvedConfig {
   CopyTarget copy_target;
   ContainerOptions container;
   CiOptions ci;
+  std::vector<LocalRedis> local_redis;
   bool remote_hostname = true;
   bool turbo = true;
   bool use_proxy = true;

@@ -483,6 +483,7 @@ ResolvedConfig resolve(Values& values, const Environment& environment) {
     config.copy_target.scales_down =
         values.boolean("feature.copy_target.scale_down", Values::Above::kIgnore);
   }
+  resolve_local_redis(config, values);
   config.remote_hostname = values.boolean("feature.hostname");
   config.turbo = values.boolean("feature.magic.turbo");
   config.use_proxy = values.boolean("use_proxy");

@@ -138,7 +138,32 @@ void check_incoming(Values& values, std::vector<std::string>& warnings) {
   check_port_pairs("feature.network.incoming.listen_ports", {"first", "second"}, values, nullptr);
 }
 
-void check_rest(Values& values, std::vector<std::string>& warnings) {
+// What is written there and nobody acts on.
+void warn_of_no_effect(const ResolvedConfig& config, Values& values,
+                       std::vector<std::string>& warnings) {
+  for (const Key& key : all_keys()) {
+    if ((key.marks & (kOperator | kDeprecated)) == 0 || key.path.starts_with("target.") ||
+        key.path.starts_with("feature.network.incoming.https_delivery") ||
+        key.path.find_first_of("[{") != std::string_view::npos || values.node(key.path) == nullptr)
+      continue;
+    const Node& node = *values.node(key.path);
+    if ((key.marks & kOperator) != 0 && node.type == Node::Type::kBool && !node.boolean)
+      continue;  // switched off, as it is anyway
+    const bool has_local_parts = key.path == "feature.db_branches" && !config.local_redis.empty();
+    if (has_local_parts && config.local_redis.size() == node.items.size())
+      continue;
+    const std::string_view parent = key.path.substr(0, key.path.rfind('.'));
+    if (const Key* above = find_key(parent);
+        parent != key.path && above != nullptr && above->marks == key.marks)
+      continue;  // said once, for the object
+    warnings.push_back(std::string(key.path) +
+                       ((key.marks & kOperator) == 0 ? " is deprecated and has no effect"
+                        : has_local_parts ? " needs the operator for all but its local Redis"
+                                          : " needs the operator and has no effect"));
+  }
+}
+
+void check_rest(Values& values) {
   const uint64_t longest = values.number("startup_retry.max_ms");
   if (longest == 0)
     values.error("startup_retry.max_ms", "must be above 0",
@@ -157,22 +182,6 @@ void check_rest(Values& values, std::vector<std::string>& warnings) {
   if (values.maybe_boolean("operator").value_or(false))
     values.error("operator", "this version has no support for the operator",
                  "Remove the key or set it to false.");
-  for (const Key& key : all_keys()) {
-    if ((key.marks & (kOperator | kDeprecated)) == 0 || key.path.starts_with("target.") ||
-        key.path.starts_with("feature.network.incoming.https_delivery") ||
-        key.path.find_first_of("[{") != std::string_view::npos || values.node(key.path) == nullptr)
-      continue;
-    const Node& node = *values.node(key.path);
-    if ((key.marks & kOperator) != 0 && node.type == Node::Type::kBool && !node.boolean)
-      continue;  // switched off, as it is anyway
-    const std::string_view parent = key.path.substr(0, key.path.rfind('.'));
-    if (const Key* above = find_key(parent);
-        parent != key.path && above != nullptr && above->marks == key.marks)
-      continue;  // said once, for the object
-    warnings.push_back(std::string(key.path) + ((key.marks & kOperator) != 0
-                                                    ? " needs the operator and has no effect"
-                                                    : " is deprecated and has no effect"));
-  }
 }
 
 void check_targetless(const ResolvedConfig& config, Values& values) {
@@ -232,10 +241,11 @@ void verify(ResolvedConfig& config, Values& values, bool is_target_final) {
   check_files(config, values, config.warnings);
   check_network(config, values, config.warnings);
   check_incoming(values, config.warnings);
-  check_rest(values, config.warnings);
+  check_rest(values);
+  warn_of_no_effect(config, values, config.warnings);
   check_agent(config, values, config.warnings);
   check_copies(config, values);
-  verify_for_operator(config, values);
+  verify_for_operator(values);
   if (values.has_errors())
     return;  // a wrong target is no absent one
   if (config.target.kind == TargetKind::kTargetless &&

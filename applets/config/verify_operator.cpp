@@ -1,5 +1,5 @@
 // applets/config/verify_operator.cpp — what an operator would be asked for: queues, database branches, preview environments.
-// Nothing here acts on it, but what is wrong is said before anybody does.
+// Nothing here acts on it but on a local Redis (local_redis.cpp); what is wrong is said before anybody does.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -39,7 +39,7 @@ class Checks {
   explicit Checks(Values& values) : values_(values) {}
 
   void queues();
-  void branches(const EnvironmentRules& environment);
+  void branches();
   void preview();
 
  private:
@@ -111,13 +111,15 @@ void Checks::queue(const Place& place) {
     require(payload, "schema_file", ", and `descriptor_base64` too");
 }
 
-void Checks::branches(const EnvironmentRules& environment) {
+void Checks::branches() {
   const std::string path = "feature.db_branches";
   std::set<std::string> variables;
   for (const Place& place : places_in(values_.node(path), path)) {
     branch(place);
     const Node* connection = place.get("connection");
     const Node* url = connection == nullptr ? nullptr : connection->set_member("url");
+    if (url == nullptr && connection != nullptr)
+      url = connection->set_member("host");  // of a Redis
     if (url == nullptr)
       continue;
     if (url->type == Node::Type::kString)
@@ -127,7 +129,7 @@ void Checks::branches(const EnvironmentRules& environment) {
     if (const Node* variable = url->set_member("variable"))
       variables.insert(variable->text);
   }
-  for (const auto& [name, value] : environment.override_values) {
+  for (const auto& [name, value] : values_.map("feature.env.override")) {
     if (variables.contains(name))
       values_.error_of("feature.env.override", value,
                        "`" + name + "` is the connection of a database branch, which sets it",
@@ -231,10 +233,10 @@ void Checks::mount(const Place& place) {
 
 }  // namespace
 
-void verify_for_operator(const ResolvedConfig& config, Values& values) {
+void verify_for_operator(Values& values) {
   Checks checks(values);
   checks.queues();
-  checks.branches(config.environment);
+  checks.branches();
   checks.preview();
 }
 

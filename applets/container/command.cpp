@@ -162,6 +162,11 @@ Result<config::ResolvedConfig> load_config(const config::LoadRequest& load, Prog
   if (!config)
     return std::unexpected(config_error(config.error()));
   MIRRORD_CHECK_STATUS(check_platform(config->container.platform));
+  if (!config->local_redis.empty())
+    return fail(ErrorCode::kUnsupported,
+                "feature.db_branches: a local Redis listens on this machine's loopback, which "
+                "containers do not reach",
+                "Remove it, or start the program with `mirrord exec`.");
   for (const std::string& warning : config->warnings)
     progress.warning(warning);
   return std::move(*config);

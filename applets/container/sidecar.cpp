@@ -21,7 +21,7 @@
 #include "applets/private_directory.h"
 #include "applets/session_start.h"
 #include "applets/target_source.h"
-#include "k8s/command.h"
+#include "net/command.h"
 #include "net/file.h"
 
 namespace mirrord::container {
@@ -34,33 +34,17 @@ constexpr milliseconds kToolLimit{60'000};
 constexpr milliseconds kLastWords{500};
 constexpr std::size_t kLargestHook = 16 << 20;
 
-constexpr std::size_t kLongestReason = 400;
-
-// What a runtime says about its failure, in one line.
-std::string in_one_line(std::string_view text) {
-  std::string line;
-  for (const char c : text) {
-    if (c != '\n')
-      line += c;
-    else if (!line.empty() && !line.ends_with(' '))
-      line += "; ";
-  }
-  while (line.ends_with(' ') || line.ends_with(';'))
-    line.pop_back();
-  return line.size() > kLongestReason ? "…" + line.substr(line.size() - kLongestReason) : line;
-}
-
 // One command of the runtime.
 Status run_tool(std::vector<std::string> words, const std::string& tried) {
   const std::string program = words[0];
-  MIRRORD_TRY(done, k8s::run_command({.words = std::move(words),
+  MIRRORD_TRY(done, net::run_command({.words = std::move(words),
                                       .environment = {},
                                       .is_interactive = false,
                                       .timeout = kToolLimit}));
   if (done.status != 0)
     return fail(ErrorCode::kSystem,
-                tried + ": " + program + " " + k8s::status_text(done.status) +
-                    (done.messages.empty() ? "" : ": " + in_one_line(done.messages)),
+                tried + ": " + program + " " + net::status_text(done.status) +
+                    (done.messages.empty() ? "" : ": " + net::in_one_line(done.messages)),
                 "Try `" + program + " run` without mirrord.");
   return {};
 }
@@ -233,7 +217,7 @@ Status Sidecar::begin() {
     return std::unexpected(std::move(error));
   }
   return fail(ErrorCode::kSystem,
-              "start the proxy's container: " + runtime_ + " " + k8s::status_text(*status_) +
+              "start the proxy's container: " + runtime_ + " " + net::status_text(*status_) +
                   (last_line_.empty() ? "" : ": " + last_line_),
               "Containers must run on this machine's kernel: a runtime in a virtual machine or on "
               "another host cannot be used.");

@@ -3,25 +3,25 @@
 
 #include <fcntl.h>
 #include <malloc.h>
-#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "applets/intproxy/agent_link.h"
 #include "applets/intproxy/agent_source.h"
 #include "applets/intproxy/report.h"
 #include "applets/intproxy/session.h"
 #include "applets/intproxy/stale.h"
+#include "net/detach.h"
 #include "net/leave.h"
 #include "net/loop.h"
 
@@ -44,37 +44,6 @@ void raise_descriptor_limit() {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
-}
-
-// Nothing of the user's terminal, pipes or directory stays in use by the intproxy. Keeps the
-// descriptors in `kept`.
-void detach(std::array<int, 4> kept) {
-  const int null = ::open("/dev/null", O_RDWR);
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    ::dup2(null, fd);
-  }
-  std::ranges::sort(kept);
-  unsigned first = STDERR_FILENO + 1;
-  for (const int fd : kept) {
-    if (fd < STDERR_FILENO + 1) {
-      continue;
-    }
-    const auto number = static_cast<unsigned>(fd);
-    if (number > first) {
-      ::close_range(first, number - 1, 0);
-    }
-    first = number + 1;
-  }
-  ::close_range(first, ~0U, 0);
-  [[maybe_unused]] const int changed = ::chdir("/");
-  for (int signal_number = 1; signal_number < NSIG; ++signal_number) {
-    ::signal(signal_number, SIG_DFL);
-  }
-  ::signal(SIGPIPE, SIG_IGN);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::prctl(PR_SET_NAME, "mirrord-intprox");
 }
 
 // The agent, from its stream to the fetched environment.
@@ -323,8 +292,14 @@ Result<StartedSession> start_session(SessionOptions options, const StartProgress
     if (::fork() != 0) {
       ::_exit(0);
     }
-    detach({reports_in.get(), options.agent.stream.get(), options.standard_error.get(),
-            options.notices.get()});
+    std::vector<int> kept = {reports_in.get(), options.agent.stream.get(),
+                             options.standard_error.get(), options.notices.get()};
+    for (const Fd& lifeline : options.lifelines) {
+      kept.push_back(lifeline.get());
+    }
+    net::detach(kept);
+    [[maybe_unused]] const int changed = ::chdir("/");
+    ::prctl(PR_SET_NAME, "mirrord-intprox");
     const Status served = serve_session(std::move(options), std::move(reports_in));
     leave(served ? 0 : 1);
   }

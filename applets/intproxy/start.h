@@ -77,6 +77,9 @@ struct SessionOptions {
   // Answers kMapPath. Runs in the intproxy; empty: no path is ever mapped.
   std::function<MappedPath(std::string_view path)> map_path;
 
+  // Kept open until the session has ended, so that others notice.
+  std::vector<Fd> lifelines;
+
   // Where the user is told of broken connections; closed: on the standard error of the program,
   // found when it is needed (user_notice.h).
   Fd notices;

@@ -255,7 +255,8 @@ class LocalTest(unittest.TestCase):
         """The session's process of that role, "agent" or "intproxy"; None while there is none."""
         for pid, command in self.processes().items():
             try:
-                is_ours = os.readlink("/proc/%d/exe" % pid).startswith(self.mirrord)
+                is_ours = os.readlink("/proc/%d/exe" % pid).startswith(self.mirrord) and \
+                    read_file("/proc/%d/comm" % pid) != b"mirrord-redis\n"
             except OSError:
                 continue
             is_agent = " agent" in command or "mirrord-agent" in command

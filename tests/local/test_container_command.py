@@ -9,7 +9,7 @@ import tarfile
 import time
 import unittest
 
-from support import LocalTest, free_port, need, read_file, wait_until
+from support import OWN_NETWORK, LocalTest, free_port, need, read_file, wait_until
 
 SETTINGS = """
 [engine]
@@ -208,6 +208,35 @@ class Sessions(Containers):
                            IMAGE, "sh", "-c", script)
         self.assertIn("\nshop-7d4b9c6f5-x2k8p\n", text)
         self.assertIn("stopped, exit status 143", text)
+
+    def start_with_redis(self):
+        """A program in a session with a Redis, which runs in a container: in the network of the test's own, since
+        forwarding a port needs more rights than a test may have."""
+        script = "#!/bin/sh\n[ \"$1\" = run ] || exec podman \"$@\"\nshift\nexec podman run --network host -v /usr:/usr:ro \"$@\"\n"
+        command = self.local_file("my-podman", script.encode(), 0o755)
+        branch = {"type": "redis", "location": "local", "connection": {"url": {"type": "env", "variable": "REDIS_URL"}},
+                  "local": {"container_runtime": "podman", "container_command": command,
+                            "options": {"args": ["--maxmemory", "64mb"]}}}
+        process = self.start_remote(
+            "sh", "-c", "redis-cli -u $REDIS_URL set greeting hello; redis-cli config get maxmemory | tail -n 1; "
+                        "hostname; read line", before=OWN_NETWORK, config={"feature": {"db_branches": [branch]}})
+        output = b"".join(process.stdout.readline() for _ in range(3))
+        self.assertEqual(b"OK\n67108864\nshop-7d4b9c6f5-x2k8p\n", output, output or process.stderr.read())
+        self.assertEqual(["mirrord-redis-6379"], self.names())
+        return process
+
+    def test_a_redis_of_a_session_in_a_container(self):
+        need("redis-server", "redis-cli")
+        self.podman("import", "--change", 'ENTRYPOINT ["/usr/bin/redis-server"]', "-", "docker.io/library/redis:7-alpine",
+                    stdin=image_archive())
+        process = self.start_with_redis()
+        os.kill(self.victim("intproxy"), signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: not self.names(), 20, 0.2), "it goes with a killed session")
+        process.kill()
+        process.communicate(timeout=30)
+        process = self.start_with_redis()
+        process.communicate(b"\n", timeout=30)
+        self.assertTrue(wait_until(lambda: not self.names(), 20, 0.2), "it goes with its session")
 
     def test_secrets_are_on_no_command_line(self):
         process = subprocess.Popen(self.words("sh", "-c", "echo ready; read line; env", options=("-i",)), env=self.env,

@@ -1,5 +1,5 @@
-// k8s/command.cpp — two pipes, one deadline.
-#include "k8s/command.h"
+// net/command.cpp — two pipes, one deadline.
+#include "net/command.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -13,13 +13,14 @@
 #include "net/pipe.h"
 #include "net/spawn.h"
 
-namespace mirrord::k8s {
+namespace mirrord::net {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kMaxOutput = std::size_t{4} * 1024 * 1024;
 constexpr std::size_t kMaxMessages = 4096;
+constexpr std::size_t kLongestLine = 400;
 constexpr std::chrono::milliseconds kTick{50};        // notices an end that closes no pipe
 constexpr std::chrono::milliseconds kShortTick{2};    // when only the end itself is missing
 constexpr std::chrono::milliseconds kLastWords{200};  // what others hold open is not waited for
@@ -75,21 +76,36 @@ bool drain(Fd& from, std::string& into, std::size_t limit, bool keep_last) {
 
 }  // namespace
 
+std::string in_one_line(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    if (c != '\n') {
+      line += c;
+    } else if (!line.empty() && !line.ends_with(' ')) {
+      line += "; ";
+    }
+  }
+  while (line.ends_with(' ') || line.ends_with(';')) {
+    line.pop_back();
+  }
+  return line.size() > kLongestLine ? "…" + line.substr(line.size() - kLongestLine) : line;
+}
+
 std::string status_text(int status) {
   return WIFSIGNALED(status) ? "was killed by signal " + std::to_string(WTERMSIG(status))
                              : "ended with status " + std::to_string(WEXITSTATUS(status));
 }
 
 Result<CommandOutput> run_command(const Command& command) {
-  MIRRORD_TRY(output, net::make_pipe());
-  MIRRORD_TRY(messages, net::make_pipe());
-  net::SpawnStreams streams;
+  MIRRORD_TRY(output, make_pipe());
+  MIRRORD_TRY(messages, make_pipe());
+  SpawnStreams streams;
   streams.output = output.write.get();
   if (!command.is_interactive) {
-    streams.input = net::SpawnStreams::kNothing;
+    streams.input = SpawnStreams::kNothing;
     streams.messages = messages.write.get();
   }
-  MIRRORD_TRY(pid, net::spawn(command.words, command.environment, streams));
+  MIRRORD_TRY(pid, spawn(command.words, command.environment, streams));
   Child child(pid);
   output.write.reset();
   messages.write.reset();
@@ -127,4 +143,4 @@ Result<CommandOutput> run_command(const Command& command) {
   return result;
 }
 
-}  // namespace mirrord::k8s
+}  // namespace mirrord::net

@@ -1,14 +1,15 @@
-// k8s/command.h — runs a program of the user's and takes what it prints.
+// net/command.h — runs a program of the user's and takes what it prints.
 #pragma once
 
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "net/error.h"
 
-namespace mirrord::k8s {
+namespace mirrord::net {
 
 struct Command {
   std::vector<std::string> words;  // the program, with a slash or looked up in PATH; its arguments
@@ -29,7 +30,10 @@ struct CommandOutput {
 // it prints too much.
 Result<CommandOutput> run_command(const Command& command);
 
+// What a program has said about its failure, for an error: one line, the last 400 bytes.
+std::string in_one_line(std::string_view text);
+
 // "ended with status 3", "was killed by signal 9".
 std::string status_text(int status);
 
-}  // namespace mirrord::k8s
+}  // namespace mirrord::net
