@@ -102,8 +102,7 @@ std::function<intproxy::MappedPath(std::string_view)> path_mapper(
 // MIRRORD_LOG stands in place of the configured level.
 log::Settings log_settings(const config::ProxyOptions& proxy) {
   const auto filter = config::process_environment("MIRRORD_LOG");
-  return {.file = proxy.log_destination,
-          .filter = filter.value_or(proxy.log_level),
+  return {.filter = filter.value_or(proxy.log_level),
           .format = proxy.json_log ? log::Format::kJson : log::Format::kText,
           .console = config::process_environment("MIRRORD_CONSOLE_ADDR").value_or(""),
           .console_filter = filter.value_or("")};
@@ -171,12 +170,16 @@ void SessionStart::show_warnings() const {
          .links = {}});
 }
 
-void SessionStart::warn_of_log(const log::Settings& settings) const {
-  log::Log tried;
-  if (settings.file.empty())
-    return;
-  if (const Status opened = tried.add_file(settings.file, {}, settings.format); !opened)
-    progress_.warning(opened.error().what + "; the session has no log");
+// Here, where its path means what the user wrote.
+Fd SessionStart::open_log_file() const {
+  if (config_.proxy.log_destination.empty())
+    return {};
+  auto file = log::open_file(config_.proxy.log_destination);
+  if (file)
+    return std::move(*file);
+  progress_.warning(file.error().what + "; the session's log is " + variables_.directory +
+                    "/log, as long as the session lasts");
+  return {};
 }
 
 void SessionStart::log_configuration() const {
@@ -245,10 +248,10 @@ Status SessionStart::start(const SessionPlan& plan) {
   if (plan.placement) {
     options.agent = {.stream_server = plan.placement->stream_server};
     options.serves_container = true;
-    options.log.file.clear();
     options.notices.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  } else {
+    options.log_file = open_log_file();
   }
-  warn_of_log(options.log);
   MIRRORD_TRY(lifelines, start_local_redis());
   options.lifelines = std::move(lifelines);
   options.tls_trust = std::move(tls_trust);

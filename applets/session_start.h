@@ -79,7 +79,7 @@ class SessionStart {
   void log_configuration() const;
   void log_replaced_variables(const char* const* inherited, const VariableList& whole) const;
   Result<std::vector<Fd>> start_local_redis() const;  // what keeps the servers alive
-  void warn_of_log(const log::Settings& settings) const;
+  Fd open_log_file() const;                           // the one that the configuration names
   Result<intproxy::StartedSession> run(intproxy::SessionOptions options);
 
   const config::ResolvedConfig& config_;

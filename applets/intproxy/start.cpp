@@ -192,9 +192,8 @@ Status Opening::open() {
 
 // A log of nobody's choice goes with the session's directory; not earlier than that is sure to be removed.
 void add_default_log(log::Log& log, const SessionOptions& options) {
-  if (options.log.file.empty()) {
-    static_cast<void>(log.add_file(options.directory + "/log",
-                                   log::Filter::parse(options.log.filter), options.log.format));
+  if (auto file = log::open_file(options.directory + "/log")) {
+    log.add_file(std::move(*file), log::Filter::parse(options.log.filter), options.log.format);
   }
 }
 
@@ -220,7 +219,8 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   raise_descriptor_limit();
   tune_allocator();
   Reporter reporter(std::move(report_fd));
-  log::Log log = log::open_log(options.log, "intproxy");
+  const bool has_log_file = options.log_file.is_open();
+  log::Log log = log::open_log(options.log, std::move(options.log_file), "intproxy");
   if (options.agent.cluster) {
     auto& client = options.agent.cluster->client;
     client.log = nullptr;  // the command's own
@@ -242,7 +242,9 @@ Status serve_session(SessionOptions options, Fd report_fd) {
   }
   {
     const std::string directory = options.directory;
-    add_default_log(log, options);
+    if (!has_log_file) {
+      add_default_log(log, options);
+    }
     Session session(loop, log, std::move(options), std::move(opening.link),
                     std::move(opening.connector));
     opening.on_lost = [&](const Error& why) { session.on_agent_lost(why); };
@@ -292,7 +294,7 @@ Result<StartedSession> start_session(SessionOptions options, const StartProgress
     if (::fork() != 0) {
       ::_exit(0);
     }
-    std::vector<int> kept = {reports_in.get(), options.agent.stream.get(),
+    std::vector<int> kept = {reports_in.get(), options.agent.stream.get(), options.log_file.get(),
                              options.standard_error.get(), options.notices.get()};
     for (const Fd& lifeline : options.lifelines) {
       kept.push_back(lifeline.get());

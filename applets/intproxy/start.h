@@ -55,7 +55,8 @@ struct SessionOptions {
   // The programs are in a container: of any user there (the directory's parents keep others out), and where their standard
   // error cannot be found.
   bool serves_container = false;
-  log::Settings log;  // without a file: DIRECTORY/log
+  log::Settings log;
+  Fd log_file;  // closed: DIRECTORY/log
 
   std::chrono::milliseconds connect_timeout{30'000};     // start or connect, and handshake
   std::chrono::milliseconds start_idle_timeout{60'000};  // no root process and no connection at all

@@ -114,13 +114,8 @@ Log::~Log() {
   }
 }
 
-Status Log::add_file(const std::string& path, const Filter& filter, Format format) {
-  net::make_parent_directories(path, 0700);
-  Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
-  if (!file.is_open())
-    return fail_system("open the log " + path, errno);
+void Log::add_file(Fd file, const Filter& filter, Format format) {
   add({.descriptor = std::move(file), .filter = filter, .format = format});
-  return {};
 }
 
 Status Log::add_descriptor(int descriptor, const Filter& filter, Format format) {
@@ -215,23 +210,23 @@ bool wants(const Settings& settings, Component component, Level level) {
          (!settings.console.empty() && console_filter(settings).allows(component, level));
 }
 
-Log open_log(const Settings& settings, std::string_view role) {
+Result<Fd> open_file(const std::string& path) {
+  net::make_parent_directories(path, 0700);
+  Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
+  if (!file.is_open())
+    return fail_system("open the log " + path, errno);
+  return file;
+}
+
+Log open_log(const Settings& settings, Fd file, std::string_view role) {
   Log log;
-  Status file;
-  Status console;
-  if (!settings.file.empty())
-    file = log.add_file(settings.file, Filter::parse(settings.filter), settings.format);
-  if (!settings.console.empty()) {
-    console =
-        log.add_console(settings.console,
-                        settings.console_filter.empty() ? Filter(Level::kTrace)
-                                                        : Filter::parse(settings.console_filter),
-                        role);
-  }
-  for (const Status& opened : {file, console}) {
-    if (!opened)
-      log.warn(Component::kSession, opened.error().what);
-  }
+  if (file)
+    log.add_file(std::move(file), Filter::parse(settings.filter), settings.format);
+  if (settings.console.empty())
+    return log;
+  if (const Status added = log.add_console(settings.console, console_filter(settings), role);
+      !added)
+    log.warn(Component::kSession, added.error().what);
   return log;
 }
 

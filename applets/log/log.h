@@ -27,8 +27,7 @@ std::string one_line(std::string_view text);
 
 // What a process is told of its log.
 struct Settings {
-  std::string file;             // appended to; empty: none
-  std::string filter = "info";  // of the file
+  std::string filter = "info";  // of its file
   Format format = Format::kText;
   std::string console;         // "ADDRESS:PORT" of a `mirrord console`; empty: none
   std::string console_filter;  // empty: everything
@@ -45,8 +44,8 @@ class Log {
   Log(Log&& other) noexcept = default;
   Log& operator=(Log&& other) noexcept = default;
 
-  // Creates the file and its directories, for their user only, when they are missing.
-  Status add_file(const std::string& path, const Filter& filter, Format format);
+  // From open_file().
+  void add_file(Fd file, const Filter& filter, Format format);
   // Writes to a descriptor, which stays the caller's.
   Status add_descriptor(int descriptor, const Filter& filter, Format format);
   // Connects within a second and introduces this process by its role ("intproxy").
@@ -99,7 +98,10 @@ std::optional<TextLine> parse_text_line(std::string_view line);
 // Whether a log with these settings would take such a line.
 bool wants(const Settings& settings, Component component, Level level);
 
-// A file that cannot be opened, or a console that does not answer, is one warning in what is left of the log.
-Log open_log(const Settings& settings, std::string_view role);
+// Opens a log to append to. Creates it and its directories, for their user only, when they are missing.
+Result<Fd> open_file(const std::string& path);
+
+// Writes to `file`, if it is open, and to the console. One that does not answer is a warning in the file.
+Log open_log(const Settings& settings, Fd file, std::string_view role);
 
 }  // namespace mirrord::log

@@ -61,8 +61,12 @@ class Logs(LocalTest):
             env={**self.env, "MIRRORD_PROGRESS_MODE": "simple"}, capture_output=True, text=True, timeout=60,
             check=False)
         self.assertEqual(0, done.returncode)
-        self.assertIn("open the log /dev/null/session.log: Not a directory; the session has no log\n", done.stdout)
+        self.assertIn("open the log /dev/null/session.log: Not a directory; the session's log is /", done.stdout)
         self.assertTrue(done.stdout.endswith("works\n"), done.stdout)
+
+    def test_a_relative_path_is_meant_where_the_command_was_started(self):
+        self.run_remote("true", config={"internal_proxy": {"log_destination": "logs/session.log", "log_level": "debug"}})
+        self.assertIn(b"(true) joined", read_file(os.path.join(self.work, "logs", "session.log")))
 
     def test_a_command_logs_to_standard_error(self):
         errors = self.run_remote("true", env={"MIRRORD_LOG": "debug", "DB_HOST": "here"})[1].decode()

@@ -21,6 +21,15 @@ class LogFile : public testing::Test {
     path_ = name + "/a/b/session.log";
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
+  // A log that writes there.
+  Log open(const Filter& filter, Format format) {
+    Log log;
+    auto file = open_file(path_);
+    EXPECT_TRUE(file);
+    if (file)
+      log.add_file(std::move(*file), filter, format);
+    return log;
+  }
   std::string text() const { return net::read_file(path_, 1 << 20).value_or(""); }
 
   std::filesystem::path directory_;
@@ -28,16 +37,14 @@ class LogFile : public testing::Test {
 };
 
 TEST_F(LogFile, IsMadeForItsUserWithItsDirectories) {
-  Log log;
-  ASSERT_TRUE(log.add_file(path_, Filter(Level::kInfo), Format::kText));
+  Log log = open(Filter(Level::kInfo), Format::kText);
   struct stat status {};
   ASSERT_EQ(::stat(path_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
 }
 
 TEST_F(LogFile, TextLinesCanBeReadBack) {
-  Log log;
-  ASSERT_TRUE(log.add_file(path_, Filter(Level::kInfo), Format::kText));
+  Log log = open(Filter(Level::kInfo), Format::kText);
   log.warn(Component::kDns, "a\nb\x1b[31m");
   log.debug(Component::kDns, [] { return ADD_FAILURE() << "made for nobody", std::string(); });
   const std::string lines = text();
@@ -49,8 +56,7 @@ TEST_F(LogFile, TextLinesCanBeReadBack) {
 }
 
 TEST_F(LogFile, JsonLinesHaveTheOriginalsKeys) {
-  Log log;
-  ASSERT_TRUE(log.add_file(path_, Filter::parse("files=debug"), Format::kJson));
+  Log log = open(Filter::parse("files=debug"), Format::kJson);
   log.info(Component::kDns, "unwanted");
   log.debug(Component::kFiles, [] { return "a \"b\""; });
   const std::string line = text();
