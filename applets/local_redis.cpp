@@ -50,7 +50,8 @@ struct Plan {
 Plan plan_of_server(const config::LocalRedis& redis) {
   // Data of one session are nobody's afterwards, and no file of them is left where it was started.
   Plan plan{.runtime = "native",
-            .run = {redis.server_command, "--port", std::to_string(redis.port), "--save", ""},
+            .run = {redis.server_command, "--bind", "127.0.0.1", "--port",
+                    std::to_string(redis.port), "--save", ""},
             .remove = {},
             .limit = kServerLimit};
   plan.run.insert(plan.run.end(), redis.arguments.begin(), redis.arguments.end());

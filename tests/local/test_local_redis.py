@@ -2,13 +2,12 @@
 # found by the program, gone with the session.
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import unittest
 
-from support import OWN_NETWORK, LocalTest, free_port, need, python_with, read_file, wait_until
+from support import LocalTest, free_port, need, python_with, read_file, wait_until
 
 # Speaks to the server that a variable names, by an URL or as HOST:PORT: keeps a value and reads it back.
 CLIENT = r"""
@@ -66,6 +65,7 @@ class LocalRedis(LocalTest):
         process, line = self.start()
         self.assertEqual("redis://localhost:%d/0 hello\n" % self.port, line)
         self.assertIn("\r\nhello\r\n", ask(self.port, "GET greeting"))
+        self.assertRaises(ConnectionRefusedError, ask, self.port, host="127.0.0.2")
         process.communicate(b"\n", timeout=30)
         self.assertEqual(0, process.returncode)
         self.assertTrue(wait_until(lambda: not is_open(self.port), 10))
