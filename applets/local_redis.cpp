@@ -123,9 +123,9 @@ std::string follow(Fd& output, const Fd& lifeline) {
   net::detach({lifeline.get(), report.get()});
   prctl(PR_SET_NAME, "mirrord-redis");
   auto output = net::make_pipe();
-  if (!output)
+  const pid_t server = output ? run_server(std::move(plan.run), *output) : -1;
+  if (server < 0)
     leave(1);
-  const pid_t server = run_server(std::move(plan.run), *output);
   output->write.reset();
   const std::string words = follow(output->read, lifeline);
   kill(server, SIGTERM);

@@ -28,8 +28,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// After the program: its session's proxy ends by itself within this time.
-constexpr milliseconds kProxyEnd{3000};
+// After the program: the session's own processes end by themselves within this time.
+constexpr milliseconds kSessionEnd{5000};
 
 void redirect(const std::string& path, int number) {
   const Fd file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
@@ -134,22 +134,23 @@ void end_program(Watch& watch, pid_t program) {
   watch.wait(std::chrono::seconds(kGraceSeconds));
 }
 
-// The session's proxy is nobody's child and so comes here as well.
-bool is_proxy(pid_t pid) {
-  return net::read_file("/proc/" + std::to_string(pid) + "/comm", 64).value_or("") ==
-         "mirrord-intprox\n";
+// The session's own processes are nobody's children and so come here as well: its proxy, and what keeps its Redis.
+bool is_of_session(pid_t pid) {
+  const std::string name =
+      net::read_file("/proc/" + std::to_string(pid) + "/comm", 64).value_or("");
+  return name == "mirrord-intprox\n" || name == "mirrord-redis\n";
 }
 
-// What the program has left behind: daemons of its own. The session's proxy ends by itself after them.
+// What the program has left behind: daemons of its own. The session's processes end by themselves after them.
 void end_orphans(pid_t program) {
   kill(-program, SIGKILL);
-  const auto deadline = Clock::now() + kProxyEnd;
+  const auto deadline = Clock::now() + kSessionEnd;
   const auto is_late = [&] { return Clock::now() >= deadline; };
-  const auto give_up = deadline + kProxyEnd;
+  const auto give_up = deadline + kSessionEnd;
   for (auto children = own_children(); !children.empty() && Clock::now() < give_up;
        children = own_children()) {
     for (const pid_t child : children) {
-      if (is_late() || !is_proxy(child))
+      if (is_late() || !is_of_session(child))
         kill(child, SIGKILL);
     }
     usleep(5'000);

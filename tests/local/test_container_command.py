@@ -209,17 +209,20 @@ class Sessions(Containers):
         self.assertIn("\nshop-7d4b9c6f5-x2k8p\n", text)
         self.assertIn("stopped, exit status 143", text)
 
-    def start_with_redis(self):
-        """A program in a session with a Redis, which runs in a container: in the network of the test's own, since
-        forwarding a port needs more rights than a test may have."""
+    def redis_config(self):
+        """A session's Redis in a container: in the network of the test's own, since forwarding a port needs more
+        rights than a test may have."""
         script = "#!/bin/sh\n[ \"$1\" = run ] || exec podman \"$@\"\nshift\nexec podman run --network host -v /usr:/usr:ro \"$@\"\n"
         command = self.local_file("my-podman", script.encode(), 0o755)
         branch = {"type": "redis", "location": "local", "connection": {"url": {"type": "env", "variable": "REDIS_URL"}},
                   "local": {"container_runtime": "podman", "container_command": command,
                             "options": {"args": ["--maxmemory", "64mb"]}}}
+        return {"feature": {"db_branches": [branch]}}
+
+    def start_with_redis(self):
         process = self.start_remote(
             "sh", "-c", "redis-cli -u $REDIS_URL set greeting hello; redis-cli config get maxmemory | tail -n 1; "
-                        "hostname; read line", before=OWN_NETWORK, config={"feature": {"db_branches": [branch]}})
+                        "hostname; read line", before=OWN_NETWORK, config=self.redis_config())
         output = b"".join(process.stdout.readline() for _ in range(3))
         self.assertEqual(b"OK\n67108864\nshop-7d4b9c6f5-x2k8p\n", output, output or process.stderr.read())
         self.assertEqual(["mirrord-redis-6379"], self.names())
@@ -237,6 +240,14 @@ class Sessions(Containers):
         process = self.start_with_redis()
         process.communicate(b"\n", timeout=30)
         self.assertTrue(wait_until(lambda: not self.names(), 20, 0.2), "it goes with its session")
+        words = self.command("sleep", "1000", before=OWN_NETWORK, config=self.redis_config())
+        at = words.index("exec")
+        words[at:at + 1] = ["ci", "start"]
+        subprocess.run(words, env=self.env, capture_output=True, timeout=60, check=True)
+        self.assertEqual(["mirrord-redis-6379"], self.names())
+        subprocess.run([self.mirrord, "ci", "stop"], env=self.env, capture_output=True, timeout=60, check=True)
+        self.assertTrue(wait_until(lambda: not self.names(), 20, 0.2), "it goes with a stopped run")
+        subprocess.run(["rm", "-rf", os.path.join(self.temporary, "mirrord-%d" % os.geteuid())], check=True)
 
     def test_secrets_are_on_no_command_line(self):
         process = subprocess.Popen(self.words("sh", "-c", "echo ready; read line; env", options=("-i",)), env=self.env,
