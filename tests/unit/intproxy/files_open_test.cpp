@@ -205,10 +205,11 @@ TEST(FilesOpen, ThousandsOfFilesStayOpen) {
   EXPECT_TRUE(eventually([&] { return session.agent.open_descriptors() == 0; }));
 }
 
-TEST(FilesOpen, ListingAThousandEntriesAndTheirMetadataTakesFewRoundTrips) {
+TEST(FilesOpen, ListingEntriesAndTheirMetadataTakesFewRoundTrips) {
   TestSession session;
   session.agent.add_directory("/data");
-  for (int i = 0; i < 1000; ++i) {
+  // All are asked about well within StatAhead::kAnswerIsFreshMs, also under a sanitizer.
+  for (int i = 0; i < 100; ++i) {
     session.agent.add("/data/file" + std::to_string(i), {.content = std::string(10, 'x')});
   }
   FakeHook hook = session.connect();
@@ -228,7 +229,7 @@ TEST(FilesOpen, ListingAThousandEntriesAndTheirMetadataTakesFewRoundTrips) {
     at += length;
     EXPECT_EQ(static_cast<std::size_t>(next), at);
   }
-  ASSERT_EQ(names.size(), 1002U);
+  ASSERT_EQ(names.size(), 102U);
   EXPECT_EQ(names[0], ".");
   EXPECT_EQ(names[1], "..");
   for (std::size_t i = 2; i < names.size(); ++i) {
