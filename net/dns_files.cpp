@@ -8,6 +8,8 @@
 
 #include <cerrno>
 
+#include "net/file.h"
+
 namespace mirrord::net {
 
 namespace {
@@ -23,22 +25,6 @@ int open_below(int root_fd, const char* path) {
   how.flags = kFlags;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   return static_cast<int>(::syscall(SYS_openat2, root_fd, path, &how, sizeof how));
-}
-
-std::string read_all(int fd) {
-  std::string content;
-  char block[16 * 1024];
-  while (content.size() < kMaxFile) {
-    const ssize_t count = ::read(fd, block, sizeof block);
-    if (count < 0 && errno == EINTR) {
-      continue;
-    }
-    if (count <= 0) {
-      break;
-    }
-    content.append(block, static_cast<std::size_t>(count));
-  }
-  return content;
 }
 
 bool same_time(const timespec& a, const timespec& b) {
@@ -64,7 +50,7 @@ std::optional<std::string> WatchedFile::read_if_changed(int root_fd) {
     return std::nullopt;
   }
   stamp_ = now;
-  return now.size < 0 ? std::string() : read_all(file.get());
+  return now.size < 0 ? std::string() : read_to_end(file.get(), kMaxFile);
 }
 
 }  // namespace mirrord::net

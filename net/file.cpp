@@ -42,6 +42,22 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   }
 }
 
+std::string read_to_end(int fd, std::size_t limit) {
+  std::string text;
+  std::array<char, 16384> piece;
+  while (text.size() < limit) {
+    const ssize_t count = ::read(fd, piece.data(), std::min(piece.size(), limit - text.size()));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count <= 0) {
+      break;
+    }
+    text.append(piece.data(), static_cast<std::size_t>(count));
+  }
+  return text;
+}
+
 Status write_private_file(const std::string& path, std::string_view text) {
   const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   while (file && !text.empty()) {

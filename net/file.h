@@ -15,6 +15,9 @@ namespace mirrord::net {
 // All bytes of a file; an error (kConfig) if it is longer than `limit`.
 Result<std::string> read_file(const std::string& path, std::size_t limit);
 
+// What there is to read of a descriptor, up to an error or `limit` bytes.
+std::string read_to_end(int fd, std::size_t limit);
+
 // A new file of mode 0600, or the contents of one that is there. Follows no symbolic link.
 Status write_private_file(const std::string& path, std::string_view text);
 

@@ -8,14 +8,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
 
 #include "applets/agent/environment.h"
 #include "applets/agent/resolve.h"
+#include "net/file.h"
 
 namespace mirrord::agent {
 namespace {
@@ -37,21 +36,6 @@ std::unexpected<Error> gone(const std::string& name) {
 bool has_ended(int pidfd) {
   pollfd poll_entry{.fd = pidfd, .events = POLLIN, .revents = 0};
   return ::poll(&poll_entry, 1, 0) > 0;
-}
-
-std::string read_all(int fd, std::size_t limit) {
-  std::string content;
-  std::array<char, 16384> buffer;
-  while (content.size() < limit) {
-    const ssize_t count =
-        ::read(fd, buffer.data(), std::min(buffer.size(), limit - content.size()));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      break;
-    content.append(buffer.data(), static_cast<std::size_t>(count));
-  }
-  return content;
 }
 
 Result<Fd> open_pidfd(pid_t pid, const std::string& name) {
@@ -99,7 +83,7 @@ Environment capture_environment(pid_t pid, const std::vector<std::string>& decla
   const Fd fd(::open(proc_path(pid, "environ").c_str(), O_RDONLY | O_CLOEXEC));
   constexpr std::size_t kLimit = 8 << 20;
   if (fd)
-    add_environ(environment, read_all(fd.get(), kLimit));
+    add_environ(environment, net::read_to_end(fd.get(), kLimit));
   return environment;
 }
 
@@ -173,7 +157,7 @@ std::string read_in_root(const Target& target, const char* path, std::size_t lim
   if (!fd)
     return {};
   errno = 0;
-  return read_all(fd.get(), limit);
+  return net::read_to_end(fd.get(), limit);
 }
 
 }  // namespace mirrord::agent
