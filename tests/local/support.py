@@ -270,10 +270,10 @@ class LocalTest(unittest.TestCase):
             self._pod = Pod(self.mirrord, self.env)
         return self._pod
 
-    def command(self, *program, target=None, config=None, mode=None, flags=(), before=()):
+    def command(self, *program, target=None, config=None, mode=None, flags=(), before=(), verb=("exec",)):
         """The command line of a program under mirrord; a target is a name, or the words that say it. The words
         `before` come before mirrord's own."""
-        words = [*before, self.mirrord, "exec", *(target if isinstance(target, list) else ["--target", target or self.pod.target])]
+        words = [*before, self.mirrord, *verb, *(target if isinstance(target, list) else ["--target", target or self.pod.target])]
         settings = dict(config or {})
         if mode is not None:
             settings.setdefault("feature", {})["fs"] = mode

@@ -240,9 +240,7 @@ class Sessions(Containers):
         process = self.start_with_redis()
         process.communicate(b"\n", timeout=30)
         self.assertTrue(wait_until(lambda: not self.names(), 20, 0.2), "it goes with its session")
-        words = self.command("sleep", "1000", before=OWN_NETWORK, config=self.redis_config())
-        at = words.index("exec")
-        words[at:at + 1] = ["ci", "start"]
+        words = self.command("sleep", "1000", before=OWN_NETWORK, config=self.redis_config(), verb=("ci", "start"))
         subprocess.run(words, env=self.env, capture_output=True, timeout=60, check=True)
         self.assertEqual(["mirrord-redis-6379"], self.names())
         subprocess.run([self.mirrord, "ci", "stop"], env=self.env, capture_output=True, timeout=60, check=True)

@@ -1,6 +1,5 @@
 # tests/local/test_local_redis.py — database branches that are a Redis on this machine: started for the session,
 # found by the program, gone with the session.
-import json
 import os
 import signal
 import socket
@@ -39,7 +38,7 @@ def is_open(port):
 class LocalRedis(LocalTest):
     def setUp(self):
         super().setUp()
-        self.server = need("redis-server")
+        need("redis-server")
         self.port = free_port()
         self.env["REDIS_URL"] = self.env["REDIS_ADDR"] = "redis.this-machine:1"
 
@@ -49,16 +48,16 @@ class LocalRedis(LocalTest):
                   "connection": connection or {"url": {"type": "env", "variable": "REDIS_URL"}}}
         return {"feature": {"db_branches": [branch]}}
 
-    def start(self, variable="REDIS_URL", config=None, **options):
+    def start(self, variable="REDIS_URL", config=None):
         """A program that has found its server; what it printed."""
-        process = self.start_remote(python_with(), "-c", CLIENT, variable, config=config or self.config(), **options)
+        process = self.start_remote(python_with(), "-c", CLIENT, variable, config=config or self.config())
         line = process.stdout.readline().decode()
         return process, line or process.stderr.read().decode()
 
-    def refused(self, config, status=1):
+    def refused(self, config):
         process = self.start_remote("sh", "-c", "echo started", config=config)
         output, errors = process.communicate(timeout=60)
-        self.assertEqual((status, b""), (process.returncode, output), errors)
+        self.assertEqual((1, b""), (process.returncode, output), errors)
         return errors.decode()
 
     def test_it_lives_as_long_as_the_session(self):
@@ -155,22 +154,15 @@ class LocalRedis(LocalTest):
         self.assertIn("`/no/such/docker`: No such file or directory; start a local Redis with `/no/server`: No such", errors)
 
     def test_containers_do_not_reach_it(self):
-        path = os.path.join(self.folder, "redis.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(self.config(), file)
-        done = subprocess.run([self.mirrord, "container", "-f", path, "--", "docker", "run", "box"], env=self.env,
+        done = subprocess.run(self.command("docker", "run", "box", config=self.config(), verb=("container",)), env=self.env,
                               capture_output=True, timeout=30, check=False)
         self.assertEqual(1, done.returncode)
         self.assertIn(b"a local Redis listens on this machine's loopback", done.stderr)
 
     def test_what_it_is_shown_as(self):
-        path = os.path.join(self.folder, "redis.json")
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump(self.config(), file)
-        done = subprocess.run([self.mirrord, "exec", "-f", path, "-t", self.pod.target, "--", "true"],
-                              env={**self.env, "MIRRORD_PROGRESS_MODE": "simple"}, capture_output=True, timeout=60, check=True)
-        self.assertIn(b"Redis (native) on localhost:%d\n" % self.port, done.stdout)
-        self.assertNotIn(b"operator", done.stdout + done.stderr)
+        output, errors = self.run_remote("true", config=self.config(), env={"MIRRORD_PROGRESS_MODE": "simple"})
+        self.assertIn(b"Redis (native) on localhost:%d\n" % self.port, output)
+        self.assertNotIn(b"operator", output + errors)
 
 
 if __name__ == "__main__":
