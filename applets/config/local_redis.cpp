@@ -14,24 +14,15 @@ namespace {
 
 constexpr std::string_view kBranches = "feature.db_branches";
 
-std::string text_of(const Node* object, std::string_view key) {
-  const Node* found = object == nullptr ? nullptr : object->set_member(key);
-  return found == nullptr ? std::string() : found->text;
-}
-
 // A key of `local`, or what the table has for it.
-std::string setting(const Node* local, std::string_view key) {
-  std::string text = text_of(local, key);
-  if (const Key* known = find_key(std::string(kBranches) + "[].local." + std::string(key));
-      text.empty() && known != nullptr)
-    text = known->default_text;
-  return text;
+std::string setting(const Node& local, std::string_view key) {
+  const std::string& text = local.at(key).text;
+  const Key* known = find_key(std::string(kBranches) + "[].local." + std::string(key));
+  return text.empty() && known != nullptr ? std::string(known->default_text) : text;
 }
 
 LocalRedis server_of(const Node& branch) {
-  const Node* local = branch.set_member("local");
-  const Node* options = local == nullptr ? nullptr : local->set_member("options");
-  const Node* arguments = options == nullptr ? nullptr : options->set_member("args");
+  const Node& local = branch.at("local");
   const std::string runtime = setting(local, "runtime");
   const std::string port = setting(local, "port");
   LocalRedis redis;
@@ -40,28 +31,24 @@ LocalRedis server_of(const Node& branch) {
                                               : RedisRuntime::kContainer;
   std::from_chars(port.data(), port.data() + port.size(), redis.port);
   redis.image = "docker.io/library/redis:" + setting(local, "version");
-  redis.container_command = text_of(local, "container_command");
+  redis.container_command = local.at("container_command").text;
   if (redis.container_command.empty())
     redis.container_command = setting(local, "container_runtime");
-  redis.server_command = text_of(local, "server_command");
+  redis.server_command = local.at("server_command").text;
   if (redis.server_command.empty())
     redis.server_command = "redis-server";
-  if (arguments != nullptr) {
-    for (const Node& argument : arguments->items)
-      redis.arguments.push_back(argument.text);
-  }
+  for (const Node& argument : local.at("options").at("args").items)
+    redis.arguments.push_back(argument.text);
   return redis;
 }
 
 // The variable by which the program finds its Redis, and what it shall say.
 std::optional<std::pair<std::string, std::string>> variable_of(const Node& branch,
                                                                const std::string& address) {
-  const Node* connection = branch.set_member("connection");
-  if (connection == nullptr)
-    return std::nullopt;
-  if (const std::string url = text_of(connection->set_member("url"), "variable"); !url.empty())
+  const Node& connection = branch.at("connection");
+  if (const std::string& url = connection.at("url").at("variable").text; !url.empty())
     return std::pair(url, "redis://" + address + "/0");
-  if (const std::string host = text_of(connection->set_member("host"), "variable"); !host.empty())
+  if (const std::string& host = connection.at("host").at("variable").text; !host.empty())
     return std::pair(host, address);
   return std::nullopt;
 }
@@ -75,7 +62,7 @@ void resolve_local_redis(ResolvedConfig& config, Values& values) {
   std::set<std::uint16_t> ports;
   for (std::size_t i = 0; i < branches->items.size(); ++i) {
     const Node& branch = branches->items[i];
-    if (text_of(&branch, "type") != "redis" || text_of(&branch, "location") != "local")
+    if (branch.at("type").text != "redis" || branch.at("location").text != "local")
       continue;
     const std::string path = std::string(kBranches) + "[" + std::to_string(i) + "]";
     LocalRedis redis = server_of(branch);

@@ -352,6 +352,12 @@ const Node* Node::set_member(std::string_view key) const {
   return found != nullptr && found->type != Type::kNull ? found : nullptr;
 }
 
+const Node& Node::at(std::string_view key) const {
+  static const Node nothing;
+  const Node* found = member(key);
+  return found != nullptr ? *found : nothing;
+}
+
 std::string_view Node::type_name() const {
   switch (type) {
     case Type::kNull:

@@ -23,6 +23,7 @@ struct Node {
 
   const Node* member(std::string_view key) const;
   const Node* set_member(std::string_view key) const;  // null is like nothing
+  const Node& at(std::string_view key) const;          // nothing is like null
   std::string_view type_name() const;
 };
 

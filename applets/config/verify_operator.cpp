@@ -18,10 +18,7 @@ struct Place {
   std::string path;
 
   [[nodiscard]] const Node* get(std::string_view key) const { return node->set_member(key); }
-  [[nodiscard]] std::string text(std::string_view key) const {
-    const Node* found = get(key);
-    return found == nullptr ? std::string() : found->text;
-  }
+  [[nodiscard]] std::string text(std::string_view key) const { return node->at(key).text; }
   [[nodiscard]] std::string key(std::string_view name) const {
     return path + "." + std::string(name);
   }
@@ -117,16 +114,15 @@ void Checks::branches() {
   for (const Place& place : places_in(values_.node(path), path)) {
     branch(place);
     const Node* connection = place.get("connection");
-    const Node* url = connection == nullptr ? nullptr : connection->set_member("url");
-    if (url == nullptr && connection != nullptr)
-      url = connection->set_member("host");  // of a Redis
-    if (url == nullptr)
+    if (connection == nullptr)
       continue;
-    if (url->type == Node::Type::kString)
-      variables.insert(url->text);
-    for (const Node& item : url->items)
+    const Node* url = connection->set_member("url");
+    const Node& source = url != nullptr ? *url : connection->at("host");  // the latter of a Redis
+    if (source.type == Node::Type::kString)
+      variables.insert(source.text);
+    for (const Node& item : source.items)
       variables.insert(item.text);
-    if (const Node* variable = url->set_member("variable"))
+    if (const Node* variable = source.set_member("variable"))
       variables.insert(variable->text);
   }
   for (const auto& [name, value] : values_.map("feature.env.override")) {
