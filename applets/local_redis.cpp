@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 
 #include "net/command.h"
 #include "net/detach.h"
+#include "net/file.h"
 #include "net/leave.h"
 #include "net/listener.h"
 #include "net/pipe.h"
@@ -37,7 +39,6 @@ constexpr milliseconds kContainerLimit{180'000};
 constexpr milliseconds kTick{20};
 constexpr milliseconds kFarewell{3'000};  // from SIGTERM to SIGKILL
 constexpr std::size_t kMaxOutput = 4096;
-constexpr std::string_view kAnotherPort = "Choose another port with `local.port`.";
 
 // How a server runs: a command that lasts as long as it does, and one that removes what is left.
 struct Plan {
@@ -89,16 +90,6 @@ pid_t run_server(Words words, const net::Pipe& output) {
   _exit(127);
 }
 
-bool has_ended_within(pid_t child, milliseconds limit) {
-  const auto deadline = Clock::now() + limit;
-  while (waitpid(child, nullptr, WNOHANG) == 0) {
-    if (Clock::now() >= deadline)
-      return false;
-    poll(nullptr, 0, static_cast<int>(kTick.count()));
-  }
-  return true;
-}
-
 // Reads the server's output until it ends or `lifeline` does. What it said last.
 std::string follow(Fd& output, const Fd& lifeline) {
   std::string text;
@@ -108,10 +99,11 @@ std::string follow(Fd& output, const Fd& lifeline) {
       return text;
     if (watched[0].revents != 0)
       return text;
+    if (watched[1].revents == 0)
+      continue;
     std::array<char, 4096> piece;
-    const ssize_t count =
-        watched[1].revents != 0 ? read(output.get(), piece.data(), piece.size()) : 0;
-    if (watched[1].revents != 0 && count <= 0)
+    const ssize_t count = read(output.get(), piece.data(), piece.size());
+    if (count <= 0)
       return text;
     text.append(piece.data(), static_cast<std::size_t>(count));
     if (text.size() > kMaxOutput)
@@ -119,20 +111,23 @@ std::string follow(Fd& output, const Fd& lifeline) {
   }
 }
 
-[[noreturn]] void keep(Plan plan, Fd lifeline, Fd report) {
-  net::detach({lifeline.get(), report.get()});
-  prctl(PR_SET_NAME, "mirrord-redis");
+void end_server(pid_t server) {
+  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, server, 0)));
+  pollfd ended{pidfd.get(), POLLIN, 0};
+  kill(server, SIGTERM);
+  if (poll(&ended, 1, static_cast<int>(kFarewell.count())) <= 0)
+    kill(server, SIGKILL);
+  waitpid(server, nullptr, 0);
+}
+
+[[noreturn]] void keep(const Plan& plan, const Fd& lifeline, const Fd& report) {
   auto output = net::make_pipe();
-  const pid_t server = output ? run_server(std::move(plan.run), *output) : -1;
+  const pid_t server = output ? run_server(plan.run, *output) : -1;
   if (server < 0)
     leave(1);
   output->write.reset();
   const std::string words = follow(output->read, lifeline);
-  kill(server, SIGTERM);
-  if (!has_ended_within(server, kFarewell)) {
-    kill(server, SIGKILL);
-    waitpid(server, nullptr, 0);
-  }
+  end_server(server);
   if (!plan.remove.empty())
     static_cast<void>(net::run_command({.words = plan.remove, .environment = {}}));
   [[maybe_unused]] const ssize_t written = write(report.get(), words.data(), words.size());
@@ -146,21 +141,12 @@ struct Keeper {
   Fd report;  // ends when the server has; then it has said there why
 };
 
-Result<Keeper> start_keeper(Plan plan) {
+Result<Keeper> start_keeper(const Plan& plan) {
   MIRRORD_TRY(lifeline, net::make_pipe());
   MIRRORD_TRY(report, net::make_pipe());
-  const pid_t child = fork();
-  if (child < 0)
-    return fail_system("start a process for the local Redis", errno);
-  if (child == 0) {
-    setsid();
-    // The program must not find it by wait().
-    if (fork() != 0)
-      _exit(0);
-    keep(std::move(plan), std::move(lifeline.read), std::move(report.write));
-  }
-  while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-  }
+  MIRRORD_CHECK_STATUS(net::start_detached(
+      {kRedisKeeperName, {lifeline.read.get(), report.write.get()}},
+      "start a process for the local Redis", [&] { keep(plan, lifeline.read, report.write); }));
   return Keeper{std::move(lifeline.write), std::move(report.read)};
 }
 
@@ -180,39 +166,24 @@ bool answers(std::uint16_t port) {
          recv(socket.get(), &first, 1, 0) == 1 && (first == '+' || first == '-');
 }
 
-std::string read_all(const Fd& from) {
-  std::string text;
-  std::array<char, 4096> piece;
-  for (;;) {
-    const ssize_t count = read(from.get(), piece.data(), piece.size());
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      return text;
-    text.append(piece.data(), static_cast<std::size_t>(count));
-  }
-}
-
-Result<StartedRedis> start(Plan plan, std::uint16_t port) {
+Result<StartedRedis> start(const Plan& plan, std::uint16_t port) {
   const std::string tried = "start a local Redis with `" + plan.run[0] + "`";
-  const std::string runtime = plan.runtime;
   const auto deadline = Clock::now() + plan.limit;
-  const auto seconds = plan.limit.count() / 1000;
-  MIRRORD_TRY(keeper, start_keeper(std::move(plan)));
+  MIRRORD_TRY(keeper, start_keeper(plan));
   while (Clock::now() < deadline) {
     pollfd ended{keeper.report.get(), POLLIN, 0};
     if (poll(&ended, 1, static_cast<int>(kTick.count())) > 0) {
-      const std::string why = net::in_one_line(read_all(keeper.report));
+      const std::string why = net::in_one_line(net::read_to_end(keeper.report.get(), kMaxOutput));
       return fail(ErrorCode::kSystem, tried + ": " + (why.empty() ? "it ended at once" : why),
                   "Set `local.runtime` to `container` or `redis_server`, and see that this one can "
                   "be started by hand.");
     }
     if (answers(port))
-      return StartedRedis{runtime, std::move(keeper.lifeline)};
+      return StartedRedis{plan.runtime, std::move(keeper.lifeline)};
   }
   return fail(ErrorCode::kTimeout,
               tried + ": no answer at localhost:" + std::to_string(port) + " within " +
-                  std::to_string(seconds) + " seconds",
+                  std::to_string(plan.limit.count() / 1000) + " seconds",
               "See that it can be started by hand.");
 }
 
@@ -221,7 +192,7 @@ Result<StartedRedis> start(Plan plan, std::uint16_t port) {
 Result<StartedRedis> start_local_redis(const config::LocalRedis& redis) {
   // Another server there would answer in its place.
   const net::Endpoint endpoint{net::IpAddress::v4(127, 0, 0, 1), redis.port};
-  if (auto free = net::listen_tcp(endpoint, 1, std::string(kAnotherPort)); !free) {
+  if (auto free = net::listen_tcp(endpoint, 1, "Choose another port with `local.port`."); !free) {
     free.error().what.insert(0, "start a local Redis: ");
     return std::unexpected(std::move(free).error());
   }

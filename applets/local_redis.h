@@ -9,6 +9,9 @@
 
 namespace mirrord {
 
+// Of the process that stays with a server.
+inline constexpr char kRedisKeeperName[] = "mirrord-redis";
+
 struct StartedRedis {
   std::string runtime;  // "native", or the program that runs its container
   Fd lifeline;          // the server ends when no process has it open any more

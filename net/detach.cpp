@@ -1,13 +1,17 @@
-// net/detach.cpp — closes ranges of descriptors (close_range(2)).
+// net/detach.cpp — two forks, and ranges of descriptors to close (close_range(2)).
 #include "net/detach.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace mirrord::net {
+namespace {
 
 void detach(std::vector<int> kept) {
   const int null = ::open("/dev/null", O_RDWR);
@@ -34,6 +38,28 @@ void detach(std::vector<int> kept) {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe): one thread
+}
+
+}  // namespace
+
+Status start_detached(const DetachedProcess& process, std::string_view tried,
+                      const std::function<void()>& main) {
+  const pid_t child = ::fork();
+  if (child < 0) {
+    return fail_system(tried, errno);
+  }
+  if (child == 0) {
+    ::setsid();
+    if (::fork() == 0) {
+      detach(process.kept);
+      ::prctl(PR_SET_NAME, process.name);
+      main();
+    }
+    ::_exit(0);
+  }
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return {};
 }
 
 }  // namespace mirrord::net

@@ -1,12 +1,24 @@
-// net/detach.h — takes a forked process away from the terminal, the pipes and the signals of its user.
+// net/detach.h — starts a process that goes on without whoever started it.
 #pragma once
 
+#include <functional>
+#include <string_view>
 #include <vector>
+
+#include "net/error.h"
 
 namespace mirrord::net {
 
-// The standard descriptors become /dev/null; of the others only `kept` stay open (-1 is none). Signals
-// have their defaults and are not blocked, but for SIGPIPE, which is ignored.
-void detach(std::vector<int> kept);
+struct DetachedProcess {
+  const char* name;       // up to 15 characters, for prctl(PR_SET_NAME)
+  std::vector<int> kept;  // the descriptors that stay open there; -1 is none
+};
+
+// Forks a process in a session of its own that is nobody's child: a program that this process becomes must
+// not find it by wait(2). Its standard descriptors are /dev/null; signals have their defaults and are not
+// blocked, but for SIGPIPE, which is ignored. `main` runs there and must not return. `tried` is for the
+// error. Call while the process has one thread.
+Status start_detached(const DetachedProcess& process, std::string_view tried,
+                      const std::function<void()>& main);
 
 }  // namespace mirrord::net

@@ -18,6 +18,8 @@
 #include <optional>
 #include <vector>
 
+#include "applets/intproxy/start.h"
+#include "applets/local_redis.h"
 #include "net/fd.h"
 #include "net/file.h"
 #include "net/pipe.h"
@@ -138,7 +140,8 @@ void end_program(Watch& watch, pid_t program) {
 bool is_of_session(pid_t pid) {
   const std::string name =
       net::read_file("/proc/" + std::to_string(pid) + "/comm", 64).value_or("");
-  return name == "mirrord-intprox\n" || name == "mirrord-redis\n";
+  return name == std::string(intproxy::kProcessName) + "\n" ||
+         name == std::string(kRedisKeeperName) + "\n";
 }
 
 // What the program has left behind: daemons of its own. The session's processes end by themselves after them.

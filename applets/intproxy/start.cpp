@@ -1,11 +1,8 @@
 // applets/intproxy/start.cpp — from the command line's fork to a session that serves.
 #include "applets/intproxy/start.h"
 
-#include <fcntl.h>
 #include <malloc.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -24,6 +21,7 @@
 #include "net/detach.h"
 #include "net/leave.h"
 #include "net/loop.h"
+#include "net/pipe.h"
 
 namespace mirrord::intproxy {
 namespace {
@@ -278,38 +276,20 @@ Result<StartedSession> start_session(SessionOptions options, const StartProgress
   if (options.root_pid == 0) {
     options.root_pid = ::getpid();
   }
-  std::array<int, 2> ends{-1, -1};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return fail_system("create a pipe", errno);
+  MIRRORD_TRY(reports, net::make_pipe());
+  std::vector<int> kept = {reports.write.get(), options.agent.stream.get(), options.log_file.get(),
+                           options.standard_error.get(), options.notices.get()};
+  for (const Fd& lifeline : options.lifelines) {
+    kept.push_back(lifeline.get());
   }
-  const Fd reports(ends[0]);
-  Fd reports_in(ends[1]);
-  const pid_t child = ::fork();
-  if (child < 0) {
-    return fail_system("start the internal proxy", errno);
-  }
-  if (child == 0) {
-    ::setsid();
-    // The second fork makes the intproxy nobody's child: the program must not find it by wait().
-    if (::fork() != 0) {
-      ::_exit(0);
-    }
-    std::vector<int> kept = {reports_in.get(), options.agent.stream.get(), options.log_file.get(),
-                             options.standard_error.get(), options.notices.get()};
-    for (const Fd& lifeline : options.lifelines) {
-      kept.push_back(lifeline.get());
-    }
-    net::detach(kept);
-    [[maybe_unused]] const int changed = ::chdir("/");
-    ::prctl(PR_SET_NAME, "mirrord-intprox");
-    const Status served = serve_session(std::move(options), std::move(reports_in));
-    leave(served ? 0 : 1);
-  }
-  reports_in.reset();
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return read_reports(reports.get(), progress);
+  MIRRORD_CHECK_STATUS(
+      net::start_detached({kProcessName, std::move(kept)}, "start the internal proxy", [&] {
+        [[maybe_unused]] const int changed = ::chdir("/");
+        const Status served = serve_session(std::move(options), std::move(reports.write));
+        leave(served ? 0 : 1);
+      }));
+  reports.write.reset();
+  return read_reports(reports.read.get(), progress);
 }
 
 }  // namespace mirrord::intproxy

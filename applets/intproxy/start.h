@@ -26,6 +26,8 @@
 
 namespace mirrord::intproxy {
 
+inline constexpr char kProcessName[] = "mirrord-intprox";
+
 // Where the agent is. Exactly one of the five is set.
 struct AgentSource {
   Fd stream;                                          // a connected socket
